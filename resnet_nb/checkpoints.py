@@ -1,0 +1,131 @@
+"""A run's folder: the checkpoint while it goes on, weights and record when it is done, and nothing half-written in between."""
+
+import io
+import json
+import pickle
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+
+from resnet_nb.errors import InputError
+from resnet_nb.files import write_atomically
+from resnet_nb.normalise import Normalisation
+
+RUN, CHECKPOINT, WEIGHTS, MODEL, MEAN, RECORD = "run.json", "checkpoint.pt", "weights.pt", "model.json", "mean.npy", "record.json"
+
+
+class RunFolder:
+    """The folder of one run, held by one process at a time (a context manager).
+
+    run.json        what the run is; another command in the same folder is refused
+    checkpoint.pt   the state while it goes on, replaced atomically
+    weights.pt      a plain state dict; model.json and mean.npy say how to build the net and normalise its images
+    record.json     the record, written last: where it is, the run is complete
+
+    Raises InputError when the folder belongs to another run, or another process is writing in it.
+    """
+
+    def __init__(self, path: Path | str, identity: dict, *, fresh: bool = False):
+        self.path, self.identity, self.fresh = Path(path), json.loads(json.dumps(identity)), fresh
+        self.lock = FileLock(self.path / ".lock", timeout=0)
+
+    def __enter__(self) -> "RunFolder":
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"{self.path} is a file: give --out a folder.")
+        self._make()
+        try:
+            self.lock.acquire()
+        except Timeout as error:
+            raise InputError(f"Another process is training in {self.path}: wait for it, or choose another --out.") from error
+        try:
+            self._claim()
+        except BaseException:
+            self.lock.release()
+            raise
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.lock.release()
+
+    def _make(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"Cannot make the folder {self.path} ({error.strerror}): choose another --out.") from error
+
+    def _claim(self) -> None:
+        for rest in self.path.glob(".*.part"):  # of a process that was killed while it wrote
+            rest.unlink(missing_ok=True)
+        if self.fresh:
+            for name in (RECORD, CHECKPOINT, WEIGHTS, MODEL, MEAN, RUN):  # the record first: without it nothing is complete
+                (self.path / name).unlink(missing_ok=True)
+        existing = self._read(RUN)
+        if existing is None:
+            write_atomically(self.path / RUN, json.dumps(self.identity, indent=1) + "\n")
+        elif existing != self.identity:
+            keys = [key for key in {**existing, **self.identity} if existing.get(key) != self.identity.get(key)]
+            raise InputError(
+                f"{self.path} holds another run (its {', '.join(keys)} differ): choose another --out, or start again with --fresh."
+            )
+
+    def _read(self, name: str) -> dict | None:
+        path = self.path / name
+        if not path.exists():
+            return None
+        try:
+            return json.loads(path.read_text())
+        except (ValueError, OSError) as error:
+            raise InputError(f"{path} is damaged: start the run again with --fresh.") from error
+
+    def record(self) -> dict | None:
+        """The record of a run that is complete, else None."""
+        return self._read(RECORD)
+
+    def load_checkpoint(self) -> dict | None:
+        """The last checkpoint's state, or None. Raises InputError where it cannot be read."""
+        path = self.path / CHECKPOINT
+        if not path.exists():
+            return None
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+            raise InputError(f"{path} is damaged: start the run again with --fresh.") from error
+
+    def save_checkpoint(self, state: dict) -> None:
+        """Replace the checkpoint by `state` (tensors, numbers, strings, lists and dicts of them)."""
+        write_atomically(self.path / CHECKPOINT, serialised(state))
+
+    def finish(self, weights: dict, model: dict, normalisation: Normalisation, record: dict) -> None:
+        """Write what the run leaves, the record last, and remove the checkpoint."""
+        write_atomically(self.path / WEIGHTS, serialised(weights))
+        mean = io.BytesIO()
+        np.save(mean, normalisation.mean.cpu().numpy())
+        write_atomically(self.path / MEAN, mean.getvalue())
+        described = {**model, "std": normalisation.std.cpu().view(-1).tolist()}
+        write_atomically(self.path / MODEL, json.dumps(described, indent=1) + "\n")
+        write_atomically(self.path / RECORD, json.dumps(record, indent=1) + "\n")
+        (self.path / CHECKPOINT).unlink(missing_ok=True)
+
+
+def serialised(state: dict) -> bytes:
+    """What torch.save writes of `state`."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def read_model(weights: Path | str) -> tuple[dict, Normalisation] | None:
+    """What model.json and mean.npy beside a weights file say: the model's description and its normalisation; None without them."""
+    folder = Path(weights).parent
+    if not (folder / MODEL).exists():
+        return None
+    try:
+        described = json.loads((folder / MODEL).read_text())
+        mean = torch.from_numpy(np.load(folder / MEAN, allow_pickle=False))
+        std = torch.tensor(described.pop("std"), dtype=torch.float32).view(-1, 1, 1)
+    except (ValueError, OSError, KeyError, EOFError) as error:
+        raise InputError(f"{folder / MODEL} or {MEAN} beside the weights is damaged: give --mean and --std, or train again.") from error
+    return described, Normalisation(mean, std)

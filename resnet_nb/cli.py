@@ -1,0 +1,241 @@
+"""The command line, `resnet-nb`: names and options to calls, results to standard output, everything else to standard error."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from resnet_nb import __version__
+from resnet_nb.errors import InputError, RunError
+
+app = typer.Typer(
+    help="Train, evaluate and record the networks of the notebooks. Exit status: 0 done, 2 bad usage or input, 1 failed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Where data lies [default: the variable RESNET_NB_DATA].")]
+DataName = Annotated[str, typer.Option("--data", help="digits (embedded), cifar10, cifar100 or folder.")]
+Split = Annotated[str, typer.Option(help='Training and validation images, such as 45k/5k; "all" trains on every one.')]
+ImageSize = Annotated[int | None, typer.Option(help="folder: short side in pixels, then a centre crop of that size.")]
+Download = Annotated[bool, typer.Option("--download", help="Fetch the official archive into the data root if it is absent.")]
+Device = Annotated[str, typer.Option(help="auto (CUDA, then MPS, then CPU), cpu, cuda or mps.")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads [default: torch's choice, one a core].")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
+Width = Annotated[int | None, typer.Option(help="Channels of the first stage [default: the paper's, 16, or 64 for ImageNet nets].")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"resnet-nb {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    pass
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=1))
+
+
+@app.command("run")
+def run_command(
+    evidence: Annotated[str, typer.Option(help="stored (recorded runs), quick (and a small live one) or full (GPU and data).")] = "quick",
+    notebook: Annotated[list[str] | None, typer.Option(help="Number or name of a notebook; repeat for several [default: all].")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Notebooks at a time, each in a process of its own.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Where the executed copies go [default: executed/EVIDENCE].")] = None,
+    timeout: Annotated[int | None, typer.Option(min=1, help="Seconds that a cell may take [default: no limit].")] = None,
+    data_root: DataRoot = None,
+    download: Download = False,
+    allow_slow: Annotated[bool, typer.Option("--allow-slow", help="Let the full rung run without a GPU.")] = False,
+) -> None:
+    """Execute the notebooks with papermill; each leaves an executed copy and an HTML page."""
+    from resnet_nb.runner import format_outcomes, run_notebooks
+
+    parameters = {"DATA_ROOT": str(data_root) if data_root else None, "DOWNLOAD": download or None, "ALLOW_SLOW": allow_slow or None}
+    given = {name: value for name, value in parameters.items() if value is not None}
+    outcomes = run_notebooks(evidence, only=notebook or (), jobs=jobs, out=out, timeout=timeout, parameters=given)
+    print(format_outcomes(outcomes))
+    if not all(outcome.ok for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Argument(help="plain20, resnet56, resnet20-B, imagenet:resnet34, torchvision:NAME, timm:NAME ...")],
+    data: DataName = "digits",
+    data_root: DataRoot = None,
+    recipe: Annotated[str | None, typer.Option(help="paper-cifar, short-cifar or quick-digits [default: the data's].")] = None,
+    seed: Annotated[int, typer.Option(help="Of the initial weights, the batches, the crops.")] = 0,
+    iterations: Annotated[int | None, typer.Option(help="Stop after so many; the schedule stays as it is.")] = None,
+    width: Width = None,
+    init: Annotated[str, typer.Option(help="he-fan-in or he-fan-out.")] = "he-fan-in",
+    split: Split = "all",
+    image_size: ImageSize = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder [default: runs/NAME].")] = None,
+    study: Annotated[str | None, typer.Option(help="Also file the record under results/STUDY/.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start again, whatever the folder holds.")] = False,
+    checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Seconds between checkpoints.")] = 30,
+    device: Device = "auto",
+    threads: Threads = None,
+    deterministic: Annotated[bool, typer.Option("--deterministic", help="CUDA: kernels that repeat to the last bit.")] = False,
+    download: Download = False,
+    as_json: Json = False,
+) -> None:
+    """Train one network, or go on with a run that was stopped; leaves weights.pt and record.json in the run's folder."""
+    from resnet_nb import runs
+    from resnet_nb.data import load_data
+    from resnet_nb.recipes import get_recipe
+
+    runs.set_threads(threads)
+    planned = runs.plan(
+        model, get_recipe(recipe, data), seed, iterations=iterations, width=width, init=init, deterministic=deterministic
+    )
+    loaded = load_data(data, data_root, split=split, download=download, image_size=image_size)
+    record, folder, new = runs.train(
+        planned, loaded, out, device=device, study=study, fresh=fresh, checkpoint_seconds=checkpoint_seconds
+    )
+    final = record["final"]
+    _say(f"{'done' if new else 'nothing left to do, the run is complete'}: {folder}")
+    if study:
+        _say(f"recorded in the study {study}")
+    if as_json:
+        _print_json(record)
+    else:
+        print(
+            f"{model} after {final['iteration']} iterations: training error {final['train_error']:.2f} %, "
+            f"test error {final['test_error']:.2f} % (1-crop, {record['data']['test_images']:,} images)"
+        )
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="The model's name, as for train.")],
+    weights: Annotated[Path, typer.Option(help="A state dict: this package's weights.pt, or the published CIFAR ResNet layout.")],
+    data: DataName = "digits",
+    data_root: DataRoot = None,
+    protocol: Annotated[str, typer.Option(help="1-crop: for CIFAR nets, the whole image seen once.")] = "1-crop",
+    mean: Annotated[str | None, typer.Option(help="Channel means in [0, 1], such as 0.485,0.456,0.406 [default: beside the weights].")] = None,
+    std: Annotated[str | None, typer.Option(help="Channel standard deviations [default: beside the weights, else ones].")] = None,
+    width: Width = None,
+    image_size: ImageSize = None,
+    part: Annotated[str, typer.Option("--on", help="test, validation or train.")] = "test",
+    split: Split = "all",
+    device: Device = "auto",
+    threads: Threads = None,
+    download: Download = False,
+    as_json: Json = False,
+) -> None:
+    """Error rates of trained weights under a protocol."""
+    from resnet_nb.measure import measure
+    from resnet_nb.runs import set_threads
+
+    set_threads(threads)
+    result = measure(
+        model, weights, data, data_root, protocols=protocol.split(","), mean=mean, std=std, width=width,
+        image_size=image_size, part=part, split=split, device=device, download=download,
+    )  # fmt: skip
+    if as_json:
+        _print_json(result)
+        return
+    for row in result["results"]:
+        low, high = row["top1_interval"]
+        print(
+            f"{result['model']}, {row['protocol']}, {row['images']:,} {part} images of {data}: "
+            f"top-1 error {row['top1_error']:.2f} % (95 %: {low:.2f} to {high:.2f}), top-5 error {row['top5_error']:.2f} %"
+        )
+
+
+@app.command()
+def scoreboard(as_json: Json = False) -> None:
+    """Recorded runs beside the published numbers, with protocol and spread."""
+    from resnet_nb import scoreboard as board
+
+    table = board.scoreboard()
+    if as_json:
+        _print_json(json.loads(table.to_json(orient="records")))
+    else:
+        print(board.format_scoreboard(table))
+
+
+@app.command()
+def verify(as_json: Json = False) -> None:
+    """Check every recorded run: edited, missing, orphaned and unreadable files are named."""
+    from resnet_nb import records
+
+    problems = records.verify()
+    if as_json:
+        _print_json([{"path": str(p.path), "kind": p.kind, "problem": p.sentence} for p in problems])
+    else:
+        for problem in problems:
+            print(problem.sentence)
+        _say(f"{len(problems)} problems in {records.results_dir()}" if problems else f"every record in {records.results_dir()} is sound")
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command("data")
+def data_command(
+    name: Annotated[str | None, typer.Argument(help="Load this data set whole, check it, and describe it.")] = None,
+    data_root: DataRoot = None,
+    split: Split = "all",
+    image_size: ImageSize = None,
+    download: Download = False,
+    as_json: Json = False,
+) -> None:
+    """Which data sets are at hand; with a name, load one, check it, and print its fingerprint."""
+    from resnet_nb.data import available, describe, load_data
+
+    if name is None:
+        rows = available(data_root)
+    else:
+        rows = [describe(load_data(name, data_root, split=split, download=download, image_size=image_size))]
+    if as_json:
+        _print_json(rows if name is None else rows[0])
+        return
+    for row in rows:
+        print("\n".join(f"{key}: {value}" for key, value in row.items() if value is not None) + ("\n" if len(rows) > 1 else ""))
+
+
+@app.command()
+def doctor(data_root: DataRoot = None, as_json: Json = False) -> None:
+    """What this machine and this installation can do: versions, device, memory, data, notebooks, records."""
+    from resnet_nb.doctor import checks, format_checks
+
+    found = checks(data_root)
+    if as_json:
+        _print_json([vars(check) for check in found])
+    else:
+        print(format_checks(found))
+    if not all(check.ok for check in found):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line; errors that are the user's end in one sentence, not in a traceback."""
+    try:
+        app()
+    except InputError as error:
+        _say(f"resnet-nb: {error}")
+        sys.exit(2)
+    except RunError as error:
+        _say(f"resnet-nb: {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        _say("resnet-nb: Interrupted: the same command goes on from the last checkpoint where there is one.")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

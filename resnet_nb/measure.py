@@ -1,0 +1,108 @@
+"""What `resnet-nb evaluate` does: weights from a file, data by name, and error rates under protocols, as one JSON-ready answer."""
+
+from pathlib import Path
+
+
+from resnet_nb.checkpoints import read_model
+from resnet_nb.data import Data, Images, load_data
+from resnet_nb.devices import resolve_device
+from resnet_nb.errors import InputError
+from resnet_nb.evaluate import PROTOCOLS, error_rates
+from resnet_nb.models import build_model, load_weights, read_weights
+from resnet_nb.normalise import Normalisation
+from resnet_nb.stats import wilson_interval
+
+
+def measure(
+    model: str,
+    weights: Path,
+    data: str,
+    root: Path | None = None,
+    *,
+    protocols: list[str],
+    mean: str | None = None,
+    std: str | None = None,
+    width: int | None = None,
+    image_size: int | None = None,
+    part: str = "test",
+    split: str = "all",
+    device: str = "auto",
+    download: bool = False,
+) -> dict:
+    """Error rates in percent of `model` with the state dict in `weights` on one part of a data set.
+
+    mean, std: comma-separated channel values in [0, 1]; where both are None they come from the files beside the weights.
+    Returns {"model", "weights", "data", "results": [{"protocol", "top1_error", "top1_interval", "top5_error", "loss", "images", ...}]}.
+    Raises InputError for unknown names, absent files and weights that do not fit.
+    """
+    unknown = [name for name in protocols if name not in PROTOCOLS]
+    if unknown:
+        raise InputError(f"Unknown protocol {unknown[0]!r}: choose from {', '.join(PROTOCOLS)}.")
+    place = resolve_device(device)
+    state = read_weights(weights)
+    described, normalisation = _beside(weights, model, mean, std)
+    loaded = load_data(data, root, split=split, download=download, image_size=image_size)
+    images = _part(loaded, part)
+    net = build_model(model, classes=len(loaded.classes), in_channels=loaded.channels, width=width or described.get("width"))
+    load_weights(net, state, str(weights))
+    _check(normalisation, loaded)
+    found = error_rates(net.to(place), images.to(place), normalisation.to(place))
+    rate = {
+        "top1_error": round(found.top1_error, 4),
+        "top1_interval": [round(bound, 4) for bound in wilson_interval(found.wrong, found.images)],
+        "top5_error": round(found.top5_error, 4),
+        "loss": round(found.loss, 6),
+        "images": found.images,
+    }
+    return {
+        "model": model,
+        "weights": str(weights),
+        "data": {"name": loaded.name, "fingerprint": loaded.fingerprint, "part": part, "split": loaded.split},
+        "results": [{"protocol": name, **rate} for name in protocols],
+    }
+
+
+def _beside(weights: Path, model: str, mean: str | None, std: str | None) -> tuple[dict, Normalisation]:
+    """The description and the normalisation to use: those given, else those beside the weights."""
+    beside = read_model(weights)
+    described = beside[0] if beside else {}
+    if described and described["name"] != model:
+        raise InputError(f"{weights} are those of a {described['name']}, not of a {model}: name the model that was trained.")
+    if mean is not None:
+        means = _numbers("--mean", mean)
+        deviations = _numbers("--std", std) if std is not None else [1.0] * len(means)
+        if len(means) != len(deviations):
+            raise InputError(f"--mean has {len(means)} values and --std {len(deviations)}: give one for each channel.")
+        return described, Normalisation.of_channels(means, deviations)
+    if std is not None:
+        raise InputError("--std needs --mean: give both, or neither for weights that have their normalisation beside them.")
+    if beside is None:
+        raise InputError(f"Nothing beside {weights} says how its images were normalised: give --mean and --std.")
+    return beside
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    try:
+        values = [float(word) for word in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"{option} {text!r} is not a list of numbers such as 0.485,0.456,0.406.") from error
+    if option == "--std" and min(values) <= 0:
+        raise InputError(f"{option} {text!r}: a standard deviation is greater than 0.")
+    return values
+
+
+def _part(data: Data, part: str) -> Images:
+    parts = {"test": data.test, "validation": data.validation, "train": data.train}
+    if part not in parts:
+        raise InputError(f"--on {part}: choose one of {', '.join(parts)}.")
+    if parts[part] is None:
+        raise InputError("There is no validation part without a split: give one, such as --split 45k/5k.")
+    return parts[part]
+
+
+def _check(normalisation: Normalisation, data: Data) -> None:
+    shape, image = tuple(normalisation.mean.shape), (data.channels, *data.image_size)
+    if shape[0] not in (1, image[0]) or shape[1:] not in ((1, 1), image[1:]):
+        raise InputError(f"The mean has shape {shape} and the images {image}: give values for {image[0]} channels.")
+
+

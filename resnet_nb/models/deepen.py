@@ -1,0 +1,69 @@
+"""The paper's construction argument (section 1), carried out: a deeper net that computes what the shallower one computes."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from resnet_nb.models.nets import Block, Net, initialise
+
+
+def deepen(net: Net, blocks: int, *, images: Tensor | None = None, seed: int = 0) -> Net:
+    """A copy of `net` with `blocks` identity blocks more at the end of each stage; the function stays the same.
+
+    A residual net gets blocks whose last scale is zero, so that each returns its input, in evaluation and in training mode.
+    A plain net gets Dirac kernels, which pass on an input that is never negative, as it is after a ReLU. In evaluation mode that is
+    exact. In training mode batch normalisation would re-normalise it with the batch's statistics, unless its scale and offset
+    are those statistics: give `images`, a normalised batch (N, C, H, W), and the statistics are taken there, in training mode.
+    Without `images` a plain net is deepened naively: scale and offset undo the statistics of evaluation mode alone.
+
+    `seed` draws the residual blocks' convolutions (which train once the scale has moved). Raises TypeError for another model.
+    """
+    if not isinstance(net, Net):
+        raise TypeError(f"deepen takes one of this package's nets, not a {type(net).__name__}")
+    deeper = copy.deepcopy(net)
+    plain = net.option is None
+    places = _stage_statistics(net, images) if plain and images is not None else {}
+    like = net.fc.weight
+    for name in net.stages:
+        stage = getattr(deeper, name)
+        width = stage[-1].conv2.out_channels
+        for _ in range(blocks):
+            block = Block(width, width, 1, None if plain else "A").to(like.device, like.dtype)
+            if plain:
+                _make_dirac(block, *places.get(name, (like.new_zeros(width), like.new_ones(width))))
+            else:
+                initialise(block, seed * 10_000 + len(stage))
+                nn.init.zeros_(block.bn2.weight)
+            stage.append(block)
+    return deeper.train(net.training)
+
+
+@torch.no_grad()
+def _make_dirac(block: Block, mean: Tensor, variance: Tensor) -> None:
+    """Make a plain block pass its input on: Dirac kernels, and normalisation that gives back what it takes away."""
+    for conv, bn in ((block.conv1, block.bn1), (block.conv2, block.bn2)):
+        nn.init.dirac_(conv.weight)
+        bn.running_mean.copy_(mean)
+        bn.running_var.copy_(variance)
+        bn.weight.copy_((variance + bn.eps).sqrt())
+        bn.bias.copy_(mean)
+
+
+@torch.no_grad()
+def _stage_statistics(net: Net, images: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """Mean and (biased) variance per channel of each stage's output in training mode, in the net's own dtype."""
+    probe = copy.deepcopy(net).train()  # training mode moves running statistics, so it happens in a copy
+    found = {}
+
+    def keep(name: str):
+        def hook(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+            variance, mean = torch.var_mean(output, (0, 2, 3), correction=0)
+            found[name] = mean, variance
+
+        return hook
+
+    for name in probe.stages:
+        getattr(probe, name).register_forward_hook(keep(name))
+    probe(images)
+    return found

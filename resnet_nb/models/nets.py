@@ -1,0 +1,131 @@
+"""Plain and residual networks of He et al. (2015): the CIFAR nets of section 4.2 and the 18- and 34-layer ImageNet nets of Table 1.
+
+One class builds them all. A plain net and a residual one of the same depth and seed are a matched pair: the same parameters,
+names, shapes, initial values and operations, except for the additions (and, with options B and C, for the projections).
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FAN = {"he-fan-in": 1, "he-fan-out": 0}  # which side of a weight (out, in, k, k) the variance is divided by
+
+
+class ZeroPadShortcut(nn.Module):
+    """Option A (section 3.3): every second pixel, and zeros for the channels that are new. It has no parameters.
+
+    The paper says "extra zero entries" and not where; they go half before and half after the old channels, as in the
+    public re-implementations whose weights load here.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int):
+        super().__init__()
+        self.stride = stride
+        extra = out_channels - in_channels
+        self.padding = (0, 0, 0, 0, extra // 2, extra - extra // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(x[:, :, :: self.stride, :: self.stride], self.padding)
+
+
+def projection(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
+    """Options B and C (section 3.3): a 1x1 convolution with batch normalisation."""
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
+
+
+def shortcut(option: str, in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """The shortcut of one block. A: no parameters. B: projections where the shape changes. C: projections everywhere."""
+    changes = stride != 1 or in_channels != out_channels
+    if option == "C" or (option == "B" and changes):
+        return projection(in_channels, out_channels, stride)
+    return ZeroPadShortcut(in_channels, out_channels, stride) if changes else nn.Identity()
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions, each with batch normalisation (Figure 2); the input is added before the last ReLU.
+
+    option: "A", "B" or "C" for a residual block, None for a plain one, which differs in the addition alone.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, option: str | None = None):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.residual = option is not None
+        if self.residual:
+            self.downsample = shortcut(option, in_channels, out_channels, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        if self.residual:
+            y = y + self.downsample(x)
+        return F.relu(y)
+
+
+class Net(nn.Module):
+    """A stem, stages of blocks, global average pooling and a linear classifier.
+
+    blocks: how many blocks each stage has; widths: the channels of each stage; option: None for a plain net, else the
+    shortcut's "A", "B" or "C"; stem: "cifar" (3x3, stride 1) or "imagenet" (7x7, stride 2, then 3x3 max pooling, stride 2).
+    Every stage but the first halves the map in its first block. Input (N, in_channels, H, W) float, output (N, classes) scores.
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[int],
+        widths: Sequence[int],
+        option: str | None,
+        *,
+        stem: str = "cifar",
+        in_channels: int = 3,
+        classes: int = 10,
+    ):
+        super().__init__()
+        large = stem == "imagenet"
+        kernel, stride, padding = (7, 2, 3) if large else (3, 1, 1)
+        self.conv1 = nn.Conv2d(in_channels, widths[0], kernel, stride, padding, bias=False)
+        self.bn1 = nn.BatchNorm2d(widths[0])
+        self.maxpool = nn.MaxPool2d(3, 2, 1) if large else nn.Identity()
+        self.stages = [f"layer{number + 1}" for number in range(len(blocks))]
+        previous = widths[0]
+        for number, (name, count, width) in enumerate(zip(self.stages, blocks, widths, strict=True)):
+            first = Block(previous, width, 1 if number == 0 else 2, option)
+            rest = [Block(width, width, 1, option) for _ in range(count - 1)]
+            setattr(self, name, nn.Sequential(first, *rest))
+            previous = width
+        self.fc = nn.Linear(previous, classes)
+        self.option = option
+
+    def features(self, x: Tensor) -> Tensor:
+        """(N, in_channels, H, W) to the last feature map, (N, widths[-1], h, w), before pooling."""
+        x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
+        for name in self.stages:
+            x = getattr(self, name)(x)
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.features(x).mean((2, 3)))
+
+
+@torch.no_grad()
+def initialise(net: nn.Module, seed: int, how: str = "he-fan-in") -> None:
+    """He et al. (2015, arXiv 1502.01852, eq. 10): weights from N(0, 2 / fan), biases 0, scales 1, offsets 0.
+
+    `how` is the fan: "he-fan-in" (forward variance, the default) or "he-fan-out" (backward variance, as fb.resnet.torch does).
+    The classifier is drawn in the same manner; the paper does not say how. Draws depend on `seed` alone, in the order of the
+    modules that carry weights; a projection's draws come last, so that matched nets agree with every option.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    weighted = [(name, m) for name, m in net.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    for _, module in sorted(weighted, key=lambda item: "downsample" in item[0]):
+        side = FAN[how]
+        fan = module.weight.shape[side] * module.weight[0, 0].numel()
+        values = torch.randn(module.weight.shape, generator=generator, dtype=torch.float32)
+        module.weight.copy_(values * (2 / fan) ** 0.5)
+        if module.bias is not None:
+            module.bias.zero_()

@@ -1,0 +1,103 @@
+"""Training recipes as data. A recipe says everything about training except the model, the data and the seed.
+
+Where He et al. (2015, section 4.2) are silent, the choice is a field of its own, so that it can be named and changed.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+from resnet_nb.errors import InputError
+
+CHOICES = {
+    "momentum_form": ("caffe", "torch"),
+    "decay_on": ("weights", "all"),
+    "normalise": ("pixel-mean", "channel-mean", "channel-mean-std"),
+    "border": ("mean", "black"),
+    "statistics": ("moving", "average"),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One recipe. Iterations count mini-batches; rates are learning rates.
+
+    batch_size, iterations, rate, drops, momentum, weight_decay, pad, flip: section 4.2. The rate is divided by 10 at each drop.
+    warmup_iterations, warmup_rate: the rate before the schedule begins, for nets of at least `warmup_from_depth` layers. The paper
+        holds 0.01 until the training error is under 80 %, "about 400 iterations", for 110 layers; the drops stay where they are.
+    momentum_form: "caffe" is v = m v + rate g, w -= v (the authors' README); "torch" is v = m v + g, w -= rate v. They differ after
+        a change of the rate alone: the first goes on with the old velocity.
+    decay_on: "weights" of convolutions and classifier (the authors, after fb.resnet.torch's README and Goyal et al. 2017), or "all" parameters.
+    normalise: what is subtracted from images in [0, 1]: the "pixel-mean" of the training images (the paper), the "channel-mean", or the
+        latter followed by a division by the channels' standard deviation.
+    border: what the crop's padding holds: the "mean" (zeros after the subtraction, as fb.resnet.torch pads) or "black" (zeros before).
+    statistics: batch normalisation at test time: "moving" averages, or their "average" over `average_batches` training batches after the
+        last iteration (the authors' README, for their ImageNet models).
+    curve_every: iterations between two points of the running loss and error; evaluations: how often a run of full length is evaluated.
+    """
+
+    name: str
+    batch_size: int = 128
+    iterations: int = 64_000
+    rate: float = 0.1
+    drops: tuple[int, ...] = (32_000, 48_000)
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    pad: int = 4
+    flip: bool = True
+    warmup_iterations: int = 400
+    warmup_rate: float = 0.01
+    warmup_from_depth: int = 110
+    momentum_form: str = "caffe"
+    decay_on: str = "weights"
+    normalise: str = "pixel-mean"
+    border: str = "mean"
+    statistics: str = "moving"
+    average_batches: int = 400
+    curve_every: int = 100
+    evaluations: int = 16
+
+    def __post_init__(self) -> None:
+        for field, choices in CHOICES.items():
+            if getattr(self, field) not in choices:
+                raise InputError(f"Recipe field {field} is {getattr(self, field)!r}: choose one of {', '.join(choices)}.")
+        object.__setattr__(self, "drops", tuple(self.drops))
+
+    def for_depth(self, depth: int) -> "Recipe":
+        """The recipe as a net of `depth` layers is trained with it: without the warm-up where that is for deeper ones."""
+        return self if depth >= self.warmup_from_depth else dataclasses.replace(self, warmup_iterations=0)
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of the update number `step`, counted from 0."""
+        if step < self.warmup_iterations:
+            return self.warmup_rate
+        return self.rate * 0.1 ** sum(step >= drop for drop in self.drops)
+
+    @property
+    def evaluate_every(self) -> int:
+        """Iterations between two evaluations; a truncated run keeps the spacing of the full one."""
+        return max(1, self.iterations // self.evaluations)
+
+    def as_dict(self) -> dict:
+        """The fields as JSON holds them."""
+        return {**dataclasses.asdict(self), "drops": list(self.drops)}
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("paper-cifar"),
+        # the same in shape, a thirty-second of the length: it shows speed, not the end. An evaluation costs as much as 150 iterations, so 4.
+        Recipe("short-cifar", iterations=2_000, drops=(1_000, 1_500), evaluations=4),
+        # a rate at which both families learn, and neither shifts nor mirror images, which would turn one digit into another
+        Recipe("quick-digits", iterations=200, rate=0.05, drops=(100, 150), pad=0, flip=False, warmup_iterations=0, curve_every=10),
+    )
+}
+DEFAULTS = {"digits": "quick-digits"}  # every other data set is trained as the paper trains CIFAR-10
+
+
+def get_recipe(name: str | None = None, data: str = "cifar10") -> Recipe:
+    """The recipe called `name`, or the one made for the data set. Raises InputError that lists the names."""
+    name = name or DEFAULTS.get(data, "paper-cifar")
+    if name not in RECIPES:
+        raise InputError(f"Unknown recipe {name!r}: choose one of {', '.join(RECIPES)}.")
+    return RECIPES[name]

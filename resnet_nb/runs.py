@@ -1,0 +1,216 @@
+"""One training run from names to files: what `resnet-nb train` does, callable from Python too."""
+
+import datetime
+import os
+import platform
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from resnet_nb import __version__, records
+from resnet_nb.checkpoints import RunFolder
+from resnet_nb.data import Data
+from resnet_nb.devices import device_name, driver_version, resolve_device
+from resnet_nb.errors import InputError
+from resnet_nb.models import build_model, count_parameters, parse
+from resnet_nb.provenance import source_state
+from resnet_nb.recipes import Recipe
+from resnet_nb.train import Fit, fit
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides a run's numbers: two runs with equal plans on equal machines are the same run."""
+
+    model: str
+    width: int | None
+    init: str
+    recipe: Recipe
+    seed: int
+    iterations: int
+    deterministic: bool = False
+
+    def identity(self, data: Data) -> dict:
+        """What `run.json` keeps, so that another command in the same folder is refused."""
+        return {
+            "model": self.model,
+            "width": self.width,
+            "init": self.init,
+            "data": data.name,
+            "fingerprint": data.fingerprint,
+            "split": data.split,
+            "recipe": self.recipe.as_dict(),
+            "seed": self.seed,
+            "iterations": self.iterations,
+            "deterministic": self.deterministic,
+        }
+
+
+def plan(
+    model: str,
+    recipe: Recipe,
+    seed: int = 0,
+    *,
+    iterations: int | None = None,
+    width: int | None = None,
+    init: str = "he-fan-in",
+    deterministic: bool = False,
+) -> Plan:
+    """A plan whose recipe is the one that a net of this depth is trained with. Raises InputError for what cannot be."""
+    if iterations is not None and not 1 <= iterations <= recipe.iterations:
+        raise InputError(f"--iterations {iterations}: the recipe {recipe.name} has {recipe.iterations}, and is only ever cut short.")
+    if width is not None and width < 1:
+        raise InputError(f"--width {width}: a net has at least 1 channel.")
+    if seed < 0:
+        raise InputError(f"--seed {seed}: seeds are 0 or greater.")
+    depth = parse(model).depth if ":" not in model or model.startswith(("cifar:", "imagenet:")) else 0
+    return Plan(model, width, init, recipe.for_depth(depth), seed, iterations or recipe.iterations, deterministic)
+
+
+def train(
+    plan: Plan,
+    data: Data,
+    out: Path | None = None,
+    *,
+    device: str = "auto",
+    study: str | None = None,
+    fresh: bool = False,
+    checkpoint_seconds: float = 30,
+    progress: bool = True,
+) -> tuple[dict, Path, bool]:
+    """Run `plan`, or what is left of it, in the folder `out` (`runs/NAME` when None).
+
+    Returns the record, the folder, and whether there was anything left to do. With `study` the record is also filed under results/STUDY/.
+    """
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    net = build_model(
+        plan.model, classes=len(data.classes), in_channels=data.channels, width=plan.width, seed=plan.seed, init=plan.init
+    )
+    described = _model(plan, data, net)
+    out = out or Path("runs") / records.run_name(_outline(plan, data, described))
+    with RunFolder(out, plan.identity(data), fresh=fresh) as folder:
+        record, new = folder.record(), False
+        if record is None:
+            new = True
+            done = fit(
+                net, data, plan.recipe, plan.seed, device, iterations=plan.iterations, folder=folder,
+                checkpoint_seconds=checkpoint_seconds, deterministic=plan.deterministic, progress=progress,
+            )  # fmt: skip
+            record = _record(plan, data, described, done, device, started)
+            records.validate(record)
+            folder.finish(done.net.state_dict(), _evaluable(plan, data, described), done.normalisation, record)
+        if study is not None:
+            record = {**record, "study": study, "command": command(plan, data, study)}
+            records.file_record(record, study)
+        return record, out, new
+
+
+def command(plan: Plan, data: Data, study: str | None = None) -> str:
+    """The command that repeats the run, with `$RESNET_NB_DATA` where a path would be."""
+    words = ["resnet-nb", "train", plan.model]
+    words += ["--width", str(plan.width)] if plan.width is not None else []
+    words += ["--init", plan.init] if plan.init != "he-fan-in" else []
+    words += ["--data", data.name]
+    words += ["--split", data.split] if data.split != "all" else []
+    words += ["--recipe", plan.recipe.name, "--seed", str(plan.seed)]
+    words += ["--iterations", str(plan.iterations)] if plan.iterations != plan.recipe.iterations else []
+    words += ["--deterministic"] if plan.deterministic else []
+    words += ["--study", study] if study else []
+    text = shlex.join(words)
+    return text if data.name == "digits" else f'{text} --data-root "$RESNET_NB_DATA"'
+
+
+def _model(plan: Plan, data: Data, net: torch.nn.Module) -> dict:
+    width = plan.width or getattr(getattr(net, "conv1", None), "out_channels", None)
+    return {
+        "name": plan.model,
+        "width": width,
+        "in_channels": data.channels,
+        "classes": len(data.classes),
+        "parameters": count_parameters(net),
+        "init": plan.init,
+    }
+
+
+def _evaluable(plan: Plan, data: Data, described: dict) -> dict:
+    """What `evaluate` needs to build the net again; `width` as it was asked for."""
+    return {**described, "width": plan.width, "data": data.name, "class_names": list(data.classes)}
+
+
+def _outline(plan: Plan, data: Data, described: dict) -> dict:
+    return {
+        "kind": "training",
+        "model": described,
+        "data": {
+            "name": data.name,
+            "fingerprint": data.fingerprint,
+            "split": data.split,
+            "train_images": len(data.train),
+            "validation_images": len(data.validation) if data.validation else 0,
+            "test_images": len(data.test),
+        },
+        "recipe": plan.recipe.as_dict(),
+        "seed": plan.seed,
+        "iterations": plan.iterations,
+    }
+
+
+def _record(plan: Plan, data: Data, described: dict, done: Fit, device: str, started: str) -> dict:
+    running, evaluated = zip(*done.curve.running, strict=True), zip(*done.curve.evaluated, strict=True)
+    steps, loss, error = (list(column) for column in running)
+    at, train_error, validation_error, test_error = (list(column) for column in evaluated)
+    place = resolve_device(device)
+    return {
+        "schema": 1,
+        "kind": "training",
+        "study": None,
+        **{key: value for key, value in _outline(plan, data, described).items() if key != "kind"},
+        "curve": {"iteration": steps, "loss": _rounded(loss, 6), "error": _rounded(error, 4)},
+        "evaluations": {
+            "iteration": at,
+            "train_error": _rounded(train_error, 4),
+            "validation_error": _rounded(validation_error, 4) if done.validation else None,
+            "test_error": _rounded(test_error, 4),
+        },
+        "final": {
+            "iteration": done.iterations,
+            "train_error": round(done.train.top1_error, 4),
+            "validation_error": round(done.validation.top1_error, 4) if done.validation else None,
+            "test_error": round(done.test.top1_error, 4),
+            "test_top5_error": round(done.test.top5_error, 4),
+            "test_loss": round(done.test.loss, 6),
+            "train_loss": round(done.train.loss, 6),
+            "warmup_error": None if done.warmup_error is None else round(done.warmup_error, 4),
+        },
+        "protocol": "1-crop",
+        "provenance": {
+            "package": __version__,
+            **source_state(),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "driver": driver_version(place),
+            "device": place.type,
+            "device_name": device_name(place),
+            "threads": torch.get_num_threads(),
+            "deterministic": done.exact,
+            "started": started,
+            "wall_seconds": round(done.seconds, 1),
+            "resumed_at": done.resumed_at,
+        },
+        "command": command(plan, data),
+    }
+
+
+def _rounded(values: list[float], digits: int) -> list[float]:
+    return [round(value, digits) for value in values]
+
+
+def set_threads(threads: int | None) -> None:
+    """Let torch use this many threads on the CPU; None leaves its own choice. Raises InputError when there are fewer cores."""
+    if threads is None:
+        return
+    if not 1 <= threads <= (os.cpu_count() or 1):
+        raise InputError(f"--threads {threads}: this machine has {os.cpu_count()} cores.")
+    torch.set_num_threads(threads)

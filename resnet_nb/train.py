@@ -1,0 +1,294 @@
+"""Training: `fit` runs a recipe on data that lie on the device, from a seed, and can be stopped and continued at any step."""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resnet_nb.batches import Batches
+from resnet_nb.checkpoints import RunFolder
+from resnet_nb.data import Data
+from resnet_nb.devices import resolve_device
+from resnet_nb.errors import RunError
+from resnet_nb.evaluate import Errors, average_statistics, error_rates
+from resnet_nb.normalise import Normalisation
+from resnet_nb.progress import Progress
+from resnet_nb.recipes import Recipe
+
+
+@dataclass
+class Curve:
+    """What a run leaves behind, point by point; errors in percent.
+
+    running: iteration, mean loss and error of the augmented batches since the point before, as the paper's figures draw them.
+    evaluated: iteration, and the errors in evaluation mode, without augmentation, on all images of each split (None without the split).
+    """
+
+    running: list[tuple[int, float, float]] = field(default_factory=list)
+    evaluated: list[tuple[int, float, float | None, float]] = field(default_factory=list)
+
+
+@dataclass
+class Fit:
+    """A finished run: the trained net, its curve, and its errors in evaluation mode at the last iteration."""
+
+    net: nn.Module
+    normalisation: Normalisation
+    curve: Curve
+    iterations: int
+    train: Errors
+    validation: Errors | None
+    test: Errors
+    warmup_error: float | None
+    seconds: float
+    resumed_at: list[int]
+    exact: bool
+
+
+def fit(
+    net: nn.Module,
+    data: Data,
+    recipe: Recipe,
+    seed: int = 0,
+    device: str = "auto",
+    *,
+    iterations: int | None = None,
+    folder: RunFolder | None = None,
+    checkpoint_seconds: float = 30,
+    deterministic: bool = False,
+    progress: bool = True,
+    on_point: Callable[[Curve], None] | None = None,
+) -> Fit:
+    """Train `net` in place on `data` with `recipe`, and evaluate it.
+
+    seed: of the batches; the net has been initialised already. iterations: truncates the recipe and never rescales it.
+    folder: where checkpoints go, every `checkpoint_seconds` and on Ctrl-C; where one lies already, the run goes on from there.
+    deterministic: on CUDA, repeatable kernels, so that a resumed run is bit-identical; on a CPU it is in any case (same machine, threads).
+    on_point: called with the curve after each new point of it.
+    Raises RunError when the loss is not finite, memory runs out, or the run is interrupted (the state is safe in `folder`).
+    """
+    place = resolve_device(device)
+    with _repeatable(place, deterministic), _out_of_memory_explained(place):
+        run = _Run(net, data.to(place), recipe, seed, place, iterations or recipe.iterations, deterministic)
+        if folder is not None:
+            run.resume(folder)
+        run.go(folder, checkpoint_seconds, progress, on_point)
+        return run.finish()
+
+
+class _Run:
+    """One run's state, and the step that moves it on."""
+
+    def __init__(self, net: nn.Module, data: Data, recipe: Recipe, seed: int, device: torch.device, total: int, deterministic: bool):
+        # channels last: convolutions on a CPU and on tensor cores take it without a copy (1.5x on two cores)
+        self.net = net.to(device, memory_format=torch.channels_last).train()
+        self.data, self.recipe, self.device, self.total = data, recipe, device, total
+        self.normalisation = Normalisation.measured(data.train, recipe.normalise)
+        self.batches = Batches(data.train, recipe, self.normalisation, seed)
+        self.optimiser = sgd(net, recipe)
+        self.step, self.curve = 0, Curve()
+        self.sums = torch.zeros(2, device=device)  # loss and wrong answers since the last point
+        self.since = 0
+        self.seconds, self.resumed_at = 0.0, []
+        self.conditions = {
+            "device": str(device),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "repeatable": device.type == "cpu" or deterministic,
+        }
+        self.exact = self.conditions["repeatable"]
+
+    def resume(self, folder: RunFolder) -> None:
+        """Take up the state of the folder's checkpoint, if there is one."""
+        state = folder.load_checkpoint()
+        if state is None:
+            return
+        self.net.load_state_dict(state["net"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.since, self.seconds = state["step"], state["since"], state["seconds"]
+        self.sums = state["sums"].to(self.device)
+        self.curve = Curve([tuple(p) for p in state["running"]], [tuple(p) for p in state["evaluated"]])
+        self.resumed_at = [*state["resumed_at"], self.step]
+        # bit-identical only where nothing that rounds differently has changed
+        self.exact = state["exact"] and state["conditions"] == self.conditions
+        Progress.say(f"resuming at iteration {self.step}")
+
+    def state(self) -> dict:
+        """All that a checkpoint needs; what the batches draw depends on the step alone."""
+        return {
+            "net": self.net.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "since": self.since,
+            "sums": self.sums,
+            "running": [list(point) for point in self.curve.running],
+            "evaluated": [list(point) for point in self.curve.evaluated],
+            "seconds": self.seconds,
+            "resumed_at": self.resumed_at,
+            "exact": self.exact,
+            "conditions": self.conditions,
+        }
+
+    def go(self, folder: RunFolder | None, every: float, progress: bool, on_point: Callable[[Curve], None] | None) -> None:
+        """Take the steps that are left."""
+        bar = Progress(self.step, self.total, progress)
+        started = saved = time.monotonic()
+        before = self.seconds
+        with _interrupt_flag() as interrupted, bar:
+            while self.step < self.total:
+                self.take_step()
+                self.seconds = before + time.monotonic() - started
+                if self.step % self.recipe.curve_every == 0 or self.step == self.total:
+                    self.add_point()
+                    bar.show(self.curve)
+                if self.step % self.recipe.evaluate_every == 0 and self.step < self.total:
+                    self.add_evaluation()
+                if on_point is not None and self.since == 0:
+                    on_point(self.curve)
+                bar.advance()
+                due = interrupted.is_set() or self.step == self.total or time.monotonic() - saved >= every
+                if folder is not None and due:
+                    folder.save_checkpoint(self.state())
+                    saved = time.monotonic()
+                if interrupted.is_set():
+                    where = f"the same command goes on from {folder.path}" if folder else "without a folder nothing was kept"
+                    raise RunError(f"Interrupted at iteration {self.step}: {where}.")
+
+    def take_step(self) -> None:
+        """One update with the schedule's rate."""
+        set_rate(self.optimiser, self.recipe.rate_at(self.step), self.recipe.momentum_form)
+        take_step(self.net, self.optimiser, *self.batches(self.step), self.sums)
+        self.step += 1
+        self.since += 1
+
+    def add_point(self) -> None:
+        """A point of the running curve; the one place where the loop waits for the device."""
+        loss, error = (self.sums / self.since).tolist()
+        if not math.isfinite(loss):
+            raise RunError(
+                f"The loss is {loss} between iterations {self.step - self.since + 1} and {self.step}: "
+                f"training diverged; choose a smaller rate or a warm-up."
+            )
+        self.curve.running.append((self.step, loss, 100 * error))
+        self.sums.zero_()
+        self.since = 0
+
+    def add_evaluation(self) -> None:
+        """A point of the evaluated curve."""
+        self.curve.evaluated.append((self.step, *(errors and errors.top1_error for errors in self.evaluate())))
+
+    def evaluate(self) -> tuple[Errors, Errors | None, Errors]:
+        """Errors on the training, validation and test images."""
+        splits = self.data.train, self.data.validation, self.data.test
+        return tuple(split and error_rates(self.net, split, self.normalisation) for split in splits)
+
+    def finish(self) -> Fit:
+        """The final figures: those of the last iteration."""
+        if self.recipe.statistics == "average":
+            last = range(max(0, self.total - self.recipe.average_batches), self.total)
+            average_statistics(self.net, (self.batches(step)[0] for step in last))
+        train, validation, test = self.evaluate()
+        self.curve.evaluated.append((self.step, train.top1_error, validation and validation.top1_error, test.top1_error))
+        warmup = [error for step, _, error in self.curve.running if step == self.recipe.warmup_iterations]
+        return Fit(
+            self.net, self.normalisation, self.curve, self.step, train, validation, test,
+            warmup[0] if warmup else None, self.seconds, self.resumed_at, self.exact,
+        )  # fmt: skip
+
+
+def take_step(net: nn.Module, optimiser: torch.optim.Optimizer, images: Tensor, labels: Tensor, sums: Tensor) -> None:
+    """One update on one batch; its loss and share of wrong answers are added to `sums` (2,), so that nothing waits for the device."""
+    scores = net(images)
+    loss = F.cross_entropy(scores, labels)
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    sums += torch.stack([loss.detach(), (scores.argmax(1) != labels).float().mean()])
+
+
+def sgd(net: nn.Module, recipe: Recipe) -> torch.optim.SGD:
+    """The recipe's optimiser at the rate of its first step. Fused: one kernel for all parameters, the same arithmetic."""
+    fused = next(net.parameters()).device.type != "mps"
+    return torch.optim.SGD(_decay_groups(net, recipe), recipe.rate_at(0), recipe.momentum, fused=fused)
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float, momentum_form: str) -> None:
+    """Change the learning rate. In Caffe's form the velocity keeps its size, which torch's buffers hold divided by the rate."""
+    old = optimiser.param_groups[0]["lr"]
+    if rate == old:
+        return
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    if momentum_form == "caffe":
+        for buffers in optimiser.state.values():
+            if buffers.get("momentum_buffer") is not None:
+                buffers["momentum_buffer"].mul_(old / rate)
+
+
+def _decay_groups(net: nn.Module, recipe: Recipe) -> list[dict]:
+    """Parameter groups with and without weight decay; weights have more than one dimension, biases, scales and offsets do not."""
+    if recipe.decay_on == "all":
+        return [{"params": list(net.parameters()), "weight_decay": recipe.weight_decay}]
+    weights = [parameter for parameter in net.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in net.parameters() if parameter.ndim <= 1]
+    return [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+@contextmanager
+def _interrupt_flag() -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM set a flag, so that a run stops between two steps; a second Ctrl-C stops at once."""
+    flag = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
+        yield flag
+        return
+    old = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int, frame: object) -> None:
+        if flag.is_set():
+            raise KeyboardInterrupt
+        flag.set()
+
+    for number in old:
+        signal.signal(number, stop)
+    try:
+        yield flag
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _repeatable(device: torch.device, wanted: bool) -> Iterator[None]:
+    """Repeatable kernels inside the block, where they are wanted (CUDA has faster ones that are not)."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if wanted and device.type == "cuda":
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+@contextmanager
+def _out_of_memory_explained(device: torch.device) -> Iterator[None]:
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise RunError(_memory_sentence(device)) from error
+    except RuntimeError as error:
+        if "out of memory" in str(error) or "can't allocate memory" in str(error):  # MPS, and the CPU's allocator
+            raise RunError(_memory_sentence(device)) from error
+        raise
+
+
+def _memory_sentence(device: torch.device) -> str:
+    return f"Out of memory on {device}: choose a shallower net, a smaller --width, or another --device."
+
+
