@@ -13,3 +13,5 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools")]
 
 os.environ["RESNET_NB_PROGRESS"] = "off"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+pytest_plugins = ["nbval_scheme"]

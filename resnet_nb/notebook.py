@@ -100,7 +100,8 @@ def show(figure: "Figure", alt: str, caption: str, *, shows: str | Sequence[str]
     alt: for those who do not see the figure, what it shows (axes, curves, finding), at least 40 characters.
     caption: Markdown. shows: where the data come from, one or several keys of SHOWS; stated at the caption's end.
 
-    Equal figures are equal bytes: no date, no version. Raises ValueError for a short `alt` and an unknown `shows`.
+    Equal figures are equal bytes: no date, no version. Raises ValueError for a short `alt`, an unknown `shows`, and a
+    figure without a title or axis labels.
     """
     alt = " ".join(alt.split())
     if len(alt) < SHORTEST_ALT:
@@ -109,6 +110,8 @@ def show(figure: "Figure", alt: str, caption: str, *, shows: str | Sequence[str]
     for source in sources:
         if source not in SHOWS:
             raise ValueError(f"shows={source!r} is unknown: choose from {', '.join(SHOWS)}.")
+    if missing := _missing_labels(figure):
+        raise ValueError(f"The figure has no {' and no '.join(missing)}: set it, or turn off axes that mean nothing.")
 
     from matplotlib import pyplot
 
@@ -116,6 +119,17 @@ def show(figure: "Figure", alt: str, caption: str, *, shows: str | Sequence[str]
     pyplot.close(figure)  # else the inline backend shows it a second time, without the text
     display(picture, metadata={"image/png": {"alt": alt}}, raw=True)
     display(Markdown(f"{caption.strip()} *Shown: {'; '.join(SHOWS[source] for source in sources)}.*"))
+
+
+def _missing_labels(figure: "Figure") -> list[str]:
+    """Which of title, x label and y label nobody set, on the figure or on any of its axes that are drawn."""
+    axes = [one for one in figure.axes if one.axison]
+    titles = [one.get_title(place) for one in figure.axes for place in ("left", "center", "right")]
+    labels = {"title": [figure.get_suptitle(), *titles]}
+    if axes:
+        labels["x label"] = [figure.get_supxlabel(), *(one.get_xlabel() for one in axes)]
+        labels["y label"] = [figure.get_supylabel(), *(one.get_ylabel() for one in axes)]
+    return [what for what, found in labels.items() if not any(found)]
 
 
 def _png(figure: "Figure") -> bytes:

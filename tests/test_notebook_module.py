@@ -116,7 +116,7 @@ def test_figure_is_shown_with_its_alternative_text_and_then_its_caption(figure, 
 def test_equal_figures_are_equal_bytes(displayed):
     for _ in range(2):
         figure = Figure(figsize=(4, 3))
-        figure.add_subplot().plot([1, 2, 1])
+        figure.add_subplot(title="t", xlabel="x", ylabel="y").plot([1, 2, 1])
         notebook.show(figure, ALT, "Caption.", shows="quick")
     assert displayed[0] == displayed[2]
 
@@ -137,6 +137,15 @@ def test_alternative_text_too_short_to_replace_a_figure_is_refused(figure, displ
     with pytest.raises(ValueError, match="shows='live' is unknown"):
         notebook.show(figure, ALT, "Caption.", shows="live")
     assert not displayed
+
+
+def test_figure_without_a_title_or_axis_labels_is_refused(figure, displayed):
+    figure.axes[0].set(title="", ylabel="")
+    with pytest.raises(ValueError, match="no title and no y label"):
+        notebook.show(figure, ALT, "Caption.", shows="stored")
+    figure.suptitle("Loss")
+    figure.axes[0].set_axis_off()  # as for a photograph
+    notebook.show(figure, ALT, "Caption.", shows="stored")
 
 
 def test_silenced_prediction_shows_its_answers_and_stays_open(displayed):
