@@ -38,16 +38,15 @@ class Batches:
         self.mean = around.permute(1, 2, 0).reshape(-1, channels)
         self.scale = (1 / (255 * normalisation.std.to(device))).view(-1)
         self.rows, self.columns = torch.arange(self.height, device=device), torch.arange(self.width, device=device)
-        self.epochs: dict[int, np.ndarray] = {}
+        self.orders: dict[int, np.ndarray] = {}
 
     def indices(self, step: int) -> np.ndarray:
         """(batch,) int64: which training images batch number `step`, counted from 0, holds."""
         places = np.arange(step * self.size, (step + 1) * self.size)
         epochs, within = np.divmod(places, self.count)
-        for epoch in set(epochs.tolist()) - self.epochs.keys():
-            self.epochs = {e: order for e, order in self.epochs.items() if e >= epoch - 1}
-            self.epochs[epoch] = permutation(self.seed, ORDER, epoch, self.count)
-        return np.array([self.epochs[epoch][place] for epoch, place in zip(epochs.tolist(), within.tolist(), strict=True)])
+        needed = np.unique(epochs).tolist()  # one, or two where the batch spans the end of an epoch
+        self.orders = {e: self.orders[e] if e in self.orders else permutation(self.seed, ORDER, e, self.count) for e in needed}
+        return np.array([self.orders[epoch][place] for epoch, place in zip(epochs.tolist(), within.tolist(), strict=True)])
 
     def crops(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Row offset, column offset (0 to 2 pad) and mirror image (0 or 1) of each image of a batch, int64 (batch,)."""

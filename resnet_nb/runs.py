@@ -98,7 +98,7 @@ def train(
                 net, data, plan.recipe, plan.seed, device, iterations=plan.iterations, folder=folder,
                 checkpoint_seconds=checkpoint_seconds, deterministic=plan.deterministic, progress=progress,
             )  # fmt: skip
-            record = _record(plan, data, described, done, device, started)
+            record = records.signed(_record(plan, data, described, done, device, started))
             records.validate(record)
             folder.finish(done.net.state_dict(), _evaluable(plan, data, described), done.normalisation, record)
         if study is not None:

@@ -1,0 +1,223 @@
+"""Recorded runs: `results/STUDY/RUN.json`, one file a run, with a digest inside and a checksum beside; reading needs no torch."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import jsonschema
+import pandas as pd
+from filelock import FileLock
+
+from resnet_nb.errors import InputError
+from resnet_nb.files import write_atomically
+
+SUMS = "SHA256SUMS"
+STUDY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+KINDS = ("training",)
+
+
+def results_dir() -> Path:
+    """Where recorded runs lie: `results/` of the checkout, else the copy that was installed with the package."""
+    package = Path(__file__).resolve().parent
+    in_checkout = (package.parent / "pyproject.toml").exists()
+    return package.parent / "results" if in_checkout else package / "results"
+
+
+def run_name(record: dict) -> str:
+    """The file name of a run, from what decides its numbers: `plain20-digits-quick-digits-w8-s0`."""
+    model, data, recipe = record["model"], record["data"], record["recipe"]
+    words = [model["name"].replace(":", "-"), data["name"], recipe["name"]]
+    words += [f"w{model['width']}"] if model["width"] is not None else []
+    words += [model["init"]] if model["init"] != "he-fan-in" else []
+    words += [f"i{record['iterations']}"] if record["iterations"] != recipe["iterations"] else []
+    words += [data["split"].replace("/", "+")] if data["split"] != "all" else []
+    return "-".join([*words, f"s{record['seed']}"])
+
+
+def digest(record: dict) -> str:
+    """ "sha256:" and the digest of the record without its own digest, as JSON with sorted keys and no spaces."""
+    rest = {key: value for key, value in record.items() if key != "digest"}
+    return "sha256:" + hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def signed(record: dict) -> dict:
+    """The record with the digest of its content."""
+    return {**{key: value for key, value in record.items() if key != "digest"}, "digest": digest(record)}
+
+
+@cache
+def _schema(kind: str) -> jsonschema.Draft202012Validator:
+    text = resources.files("resnet_nb").joinpath(f"schemas/{kind}.schema.json").read_text()
+    return jsonschema.Draft202012Validator(json.loads(text))
+
+
+def validate(record: dict) -> None:
+    """Raise InputError, naming the field, where a signed record is not what its schema says or does not hold together."""
+    kind = record.get("kind") if isinstance(record, dict) else None
+    if kind not in KINDS:
+        raise InputError(f"A record's kind is one of {', '.join(KINDS)}, not {kind!r}.")
+    fault = next(_schema(kind).iter_errors(record), None)
+    if fault is not None:
+        raise InputError(f"The record's {'.'.join(map(str, fault.path)) or 'top level'} is wrong: {fault.message}.")
+    for name in ("curve", "evaluations"):
+        lengths = {len(column) for column in record[name].values() if column is not None}
+        if len(lengths) > 1:
+            raise InputError(f"The record's {name} has columns of different lengths.")
+    if record["final"]["iteration"] != record["iterations"]:
+        raise InputError("The record's final figures are not those of its last iteration.")
+    if re.search(r"(^|[\s=\"'])([A-Za-z]:\\|/|~)", record["command"]):
+        raise InputError("The record's command holds a path of one machine: write $RESNET_NB_DATA for the data.")
+
+
+def as_text(record: dict) -> str:
+    """A record as its file holds it."""
+    return json.dumps(record, indent=1) + "\n"
+
+
+def file_record(record: dict, study: str, results: Path | None = None) -> Path:
+    """Put a record into results/STUDY/, in place of an earlier one of the same run, and list its checksum there.
+
+    Several processes may do so at a time. Returns the file's path. Raises InputError for a bad name or record, RunError for a full disk.
+    """
+    check_study(study)
+    record = signed({**record, "study": study})
+    validate(record)
+    folder = (results or results_dir()) / study
+    path = folder / f"{run_name(record)}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        content = as_text(record)
+        write_atomically(path, content)
+        sums = {**_read_sums(folder), path.name: hashlib.sha256(content.encode()).hexdigest()}
+        write_atomically(folder / SUMS, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
+    return path
+
+
+def check_study(study: str) -> None:
+    """Raise InputError unless `study` is a name for a folder of results."""
+    if not STUDY.fullmatch(study):
+        raise InputError(f"--study {study!r}: a study's name is lower-case letters, digits and hyphens, such as digits-degradation.")
+
+
+def _read_sums(folder: Path) -> dict[str, str]:
+    path = folder / SUMS
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {name: checksum for checksum, _, name in (line.partition("  ") for line in lines)}
+
+
+def read_record(path: Path) -> dict:
+    """One record. Raises InputError where it is unreadable, not what its schema says, or edited."""
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as a record: restore it from the repository, or run its command again.") from error
+    validate(record)
+    if record["digest"] != digest(record):
+        raise InputError(f"{path} was edited: its content does not have the digest that it names; restore it, or run its command again.")
+    return record
+
+
+def load_study(study: str, results: Path | None = None) -> list[dict]:
+    """The records of a study, by file name. Raises InputError where there is none, or one is not sound."""
+    folder = (results or results_dir()) / study
+    paths = sorted(folder.glob("*.json"))
+    if not paths:
+        known = sorted(entry.name for entry in (results or results_dir()).glob("*") if entry.is_dir())
+        raise InputError(f"There are no recorded runs of the study {study!r}; there are those of {', '.join(known) or 'none'}.")
+    return [read_record(path) for path in paths]
+
+
+def all_records(results: Path | None = None) -> list[dict]:
+    """The records of every study."""
+    root = results or results_dir()
+    return [read_record(path) for path in sorted(root.glob("*/*.json"))]
+
+
+def family_and_depth(model: str) -> tuple[str | None, int | None]:
+    """ "plain" or "residual" and the depth, for the names of the paper's nets; (None, None) for others."""
+    match = re.fullmatch(r"(?:cifar:|imagenet:)?(plain|resnet)(\d+)(?:-[ABC])?", model)
+    return ("plain" if match[1] == "plain" else "residual", int(match[2])) if match else (None, None)
+
+
+def to_table(records: Iterable[dict]) -> pd.DataFrame:
+    """One row a run: what it is, its final errors (percent), and where it ran."""
+    rows = []
+    for record in records:
+        family, depth = family_and_depth(record["model"]["name"])
+        rows.append(
+            {
+                "study": record["study"],
+                "run": run_name(record),
+                "model": record["model"]["name"],
+                "family": family,
+                "depth": depth,
+                "width": record["model"]["width"],
+                "data": record["data"]["name"],
+                "recipe": record["recipe"]["name"],
+                "split": record["data"]["split"],
+                "seed": record["seed"],
+                "iterations": record["iterations"],
+                "full_length": record["iterations"] == record["recipe"]["iterations"],
+                "protocol": record["protocol"],
+                **{name: record["final"][name] for name in ("train_error", "validation_error", "test_error", "test_top5_error")},
+                "test_images": record["data"]["test_images"],
+                "device_name": record["provenance"]["device_name"],
+                "wall_seconds": record["provenance"]["wall_seconds"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def curves(records: Iterable[dict], which: str = "curve") -> pd.DataFrame:
+    """Points in long form, with model, family, depth and seed: the running curve, or the "evaluations"."""
+    frames = []
+    for record in records:
+        family, depth = family_and_depth(record["model"]["name"])
+        frame = pd.DataFrame({name: column for name, column in record[which].items() if column is not None})
+        frames.append(frame.assign(model=record["model"]["name"], family=family, depth=depth, seed=record["seed"]))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong in results/: kind is "edited", "missing", "orphaned" or "unreadable"; sentence says what to do."""
+
+    path: Path
+    kind: str
+    sentence: str
+
+
+def verify(results: Path | None = None) -> list[Problem]:
+    """Compare every file of every study with its listed checksum, its own digest, its schema and its place."""
+    root = results or results_dir()
+    problems = []
+    for folder in sorted(entry for entry in root.glob("*") if entry.is_dir()):
+        listed = _read_sums(folder)
+        present = {path.name: path for path in folder.iterdir() if path.name not in (SUMS, ".lock")}
+        for name in sorted(listed.keys() - present.keys()):
+            problems.append(Problem(folder / name, "missing", f"{folder / name} is listed in {SUMS} but absent: restore it."))
+        for name, path in sorted(present.items()):
+            problems += [Problem(path, *fault) for fault in [_fault(path, folder.name, listed.get(name))] if fault]
+    for path in sorted(root.glob("*.json")):
+        problems.append(Problem(path, "orphaned", f"{path} is in no study: move it into one with `resnet-nb train ... --study`, or remove it."))
+    return problems
+
+
+def _fault(path: Path, study: str, checksum: str | None) -> tuple[str, str] | None:
+    """The kind and the sentence of what is wrong with one file of a study, or None."""
+    if checksum is None:
+        return "orphaned", f"{path} is not listed in {SUMS}: remove it, or file it again by running its command."
+    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != checksum:
+        return "edited", f"{path} is not the file that was recorded (its checksum differs): restore it, or run its command again."
+    try:
+        record = read_record(path)
+    except InputError as error:
+        return ("edited" if "edited" in str(error) else "unreadable"), str(error)
+    if record["study"] != study or path.name != f"{run_name(record)}.json":
+        return "orphaned", f"{path} holds the run {run_name(record)} of the study {record['study']}: it was renamed or moved; put it back."
+    return None
