@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-
 from resnet_nb.checkpoints import read_model
 from resnet_nb.data import Data, Images, load_data
 from resnet_nb.devices import resolve_device

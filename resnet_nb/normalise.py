@@ -12,7 +12,8 @@ from resnet_nb.data import Images
 class Normalisation:
     """(image / 255 - mean) / std.
 
-    mean: float32, (C, H, W) per pixel or (C, 1, 1) per channel, in units of the image divided by 255; std: float32 (C, 1, 1), ones where nothing is divided.
+    mean: float32, (C, H, W) per pixel or (C, 1, 1) per channel, of images divided by 255.
+    std: float32 (C, 1, 1), of the same; ones where nothing is divided.
     """
 
     mean: Tensor

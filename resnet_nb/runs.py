@@ -84,6 +84,8 @@ def train(
 
     Returns the record, the folder, and whether there was anything left to do. With `study` the record is also filed under results/STUDY/.
     """
+    if study is not None:
+        records.check_study(study)  # before hours of work, not after them
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     net = build_model(
         plan.model, classes=len(data.classes), in_channels=data.channels, width=plan.width, seed=plan.seed, init=plan.init
@@ -189,7 +191,7 @@ def _record(plan: Plan, data: Data, described: dict, done: Fit, device: str, sta
             "package": __version__,
             **source_state(),
             "python": platform.python_version(),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "driver": driver_version(place),
             "device": place.type,
             "device_name": device_name(place),

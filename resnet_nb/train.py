@@ -100,7 +100,7 @@ class _Run:
         self.conditions = {
             "device": str(device),
             "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),  # a str of its own class, which a checkpoint cannot hold
             "repeatable": device.type == "cpu" or deterministic,
         }
         self.exact = self.conditions["repeatable"]

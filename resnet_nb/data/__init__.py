@@ -58,7 +58,8 @@ def load_data(
     ordered = {part: canonical(*arrays) for part, arrays in parts.items()}
     found = fingerprint(classes, ordered)
     if found != FINGERPRINTS.get(name, found):
-        raise InputError(f"The {name} in {_root(root)} is not the published one (a pixel or label differs): fetch it again, or read it as --data folder.")
+        where = "scikit-learn" if name == "digits" else _root(root)
+        raise InputError(f"The {name} of {where} is not the published one (a pixel or a label differs): fetch it again.")
     train, validation, split_name = split_images(ordered["train"], split)
     return Data(name, classes, train, validation, ordered["test"], split_name, found).to(device)
 

@@ -10,7 +10,9 @@ import difflib
 import re
 from dataclasses import dataclass
 
+import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_nb.errors import InputError
 from resnet_nb.models.deepen import deepen
@@ -81,14 +83,16 @@ def build_model(
     double it. Libraries' models keep their own initialisation, under `seed`. Raises InputError for a name that says nothing or two things.
     """
     library, _, rest = name.partition(":")
-    if library in LIBRARIES:
-        return _library_model(library, rest, classes, in_channels, width, seed)
-    spec = parse(name)
+    spec = None if library in LIBRARIES else parse(name)
     if init not in FAN:
         raise InputError(f"Unknown initialisation {init!r}: choose one of {', '.join(FAN)}.")
-    first = width or (64 if spec.stem == "imagenet" else 16)
-    widths = [first * 2**stage for stage in range(len(spec.blocks))]
-    net = Net(spec.blocks, widths, spec.option, stem=spec.stem, in_channels=in_channels, classes=classes)
+    with torch.random.fork_rng(devices=[]):  # layers draw from the global generator when they are made; leave it as it was
+        torch.manual_seed(seed)
+        if spec is None:
+            return _library_model(library, rest, classes, in_channels, width)
+        first = width or (64 if spec.stem == "imagenet" else 16)
+        widths = [first * 2**stage for stage in range(len(spec.blocks))]
+        net = Net(spec.blocks, widths, spec.option, stem=spec.stem, in_channels=in_channels, classes=classes)
     initialise(net, seed, init)
     return net
 
@@ -118,14 +122,10 @@ def _timm(name: str, classes: int, in_channels: int) -> nn.Module:
 LIBRARIES = {"torchvision": _torchvision, "timm": _timm}
 
 
-def _library_model(library: str, name: str, classes: int, in_channels: int, width: int | None, seed: int) -> nn.Module:
-    import torch
-
+def _library_model(library: str, name: str, classes: int, in_channels: int, width: int | None) -> nn.Module:
     if width is not None:
         raise InputError(f"{library}:{name} has a width of its own: leave --width out.")
-    with torch.random.fork_rng(devices=[]):  # the libraries draw from the global generator; leave it as it was
-        torch.manual_seed(seed)
-        return LIBRARIES[library](name, classes, in_channels)
+    return LIBRARIES[library](name, classes, in_channels)
 
 
 def count_parameters(net: nn.Module) -> int:
@@ -135,9 +135,6 @@ def count_parameters(net: nn.Module) -> int:
 
 def count_macs(net: nn.Module, image: tuple[int, int, int] = (3, 32, 32)) -> int:
     """Multiply-adds of one image (C, H, W) in convolutions and matrix products: half of torch's counted FLOPs."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
     was_training = net.training
     device = next(net.parameters()).device
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
