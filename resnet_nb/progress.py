@@ -1,10 +1,12 @@
-"""The progress bar of a run, on standard error or in a notebook, and the live curve below it."""
+"""The progress of a run: a bar on standard error, and in a live notebook a bar and the curve."""
 
 import os
 import sys
 from typing import TYPE_CHECKING
 
 from tqdm.auto import tqdm
+
+from resnet_nb.widgets import LiveCurve, in_notebook
 
 if TYPE_CHECKING:
     from resnet_nb.train import Curve
@@ -16,24 +18,30 @@ def silenced() -> bool:
 
 
 class Progress:
-    """A bar that counts iterations and shows the last running loss and error; a context manager."""
+    """Counts iterations and shows the last running loss and error; a context manager. Nothing is left of it in a notebook."""
 
     def __init__(self, start: int, total: int, wanted: bool = True):
-        self.bar = tqdm(total=total, initial=start, unit="it", disable=silenced() or not wanted, file=sys.stderr, mininterval=0.5)
+        off, notebook = silenced() or not wanted, in_notebook()
+        self.bar = tqdm(total=total, initial=start, unit="it", disable=off, file=sys.stderr, mininterval=0.5, leave=not notebook)
+        self.live = LiveCurve(total) if notebook and not off else None
 
     def __enter__(self) -> "Progress":
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.bar.close()
+        if self.live:
+            self.live.close()
 
     def advance(self) -> None:
         self.bar.update()
 
     def show(self, curve: "Curve") -> None:
-        """The last point of the running curve beside the bar."""
+        """The last point beside the bar, and the curve up to it."""
         _, loss, error = curve.running[-1]
         self.bar.set_postfix_str(f"loss {loss:.3f}, error {error:.1f} %", refresh=False)
+        if self.live:
+            self.live.show(curve)
 
     @staticmethod
     def say(sentence: str) -> None:

@@ -64,7 +64,11 @@ class Recipe:
 
     def for_depth(self, depth: int) -> "Recipe":
         """The recipe as a net of `depth` layers is trained with it: without the warm-up where that is for deeper ones."""
-        return self if depth >= self.warmup_from_depth else dataclasses.replace(self, warmup_iterations=0)
+        return self if depth >= self.warmup_from_depth else self.replaced(warmup_iterations=0)
+
+    def replaced(self, **fields: object) -> "Recipe":
+        """The recipe with other values in some fields, which are checked."""
+        return dataclasses.replace(self, **fields)
 
     def rate_at(self, step: int) -> float:
         """The learning rate of the update number `step`, counted from 0."""
