@@ -3,7 +3,8 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -11,12 +12,14 @@ from pathlib import Path
 
 import jsonschema
 import pandas as pd
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from resnet_nb.errors import InputError
+from resnet_nb.errors import InputError, RunError
 from resnet_nb.files import write_atomically
 
-SUMS = "SHA256SUMS"
+SUMS, LOCK = "SHA256SUMS", ".lock"
+LOCK_SECONDS = 60  # filing takes milliseconds
+SUMS_LINE = re.compile(r"(?P<sum>[0-9a-f]{64}) [ *](?P<name>[^/\\]+)")
 STUDY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 KINDS = ("training",)
 
@@ -64,10 +67,19 @@ def validate(record: dict) -> None:
     fault = next(_schema(kind).iter_errors(record), None)
     if fault is not None:
         raise InputError(f"The record's {'.'.join(map(str, fault.path)) or 'top level'} is wrong: {fault.message}.")
+    try:
+        json.dumps(record, allow_nan=False)
+    except ValueError as error:
+        raise InputError("The record holds a number that is not finite, which JSON cannot keep.") from error
+    if record["iterations"] > record["recipe"]["iterations"]:
+        raise InputError(f"The record's {record['iterations']} iterations are more than those of its recipe.")
     for name in ("curve", "evaluations"):
-        lengths = {len(column) for column in record[name].values() if column is not None}
-        if len(lengths) > 1:
+        columns = [column for column in record[name].values() if column is not None]
+        if len({len(column) for column in columns}) > 1:
             raise InputError(f"The record's {name} has columns of different lengths.")
+        steps = [0, *record[name]["iteration"], record["iterations"] + 1]
+        if any(later <= earlier for earlier, later in zip(steps, steps[1:], strict=False)):
+            raise InputError(f"The record's {name} does not go forward from the first iteration to the last.")
     if record["final"]["iteration"] != record["iterations"]:
         raise InputError("The record's final figures are not those of its last iteration.")
     if re.search(r"(^|[\s=\"'])([A-Za-z]:\\|/|~)", record["command"]):
@@ -82,20 +94,50 @@ def as_text(record: dict) -> str:
 def file_record(record: dict, study: str, results: Path | None = None) -> Path:
     """Put a record into results/STUDY/, in place of an earlier one of the same run, and list its checksum there.
 
-    Several processes may do so at a time. Returns the file's path. Raises InputError for a bad name or record, RunError for a full disk.
+    Several processes may do so at a time. Returns the file's path. Raises InputError for a bad name or record, and where another run
+    has the same name (other data or recipe fields under one name); RunError where nothing can be written.
     """
     check_study(study)
     record = signed({**record, "study": study})
     validate(record)
     folder = (results or results_dir()) / study
     path = folder / f"{run_name(record)}.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
+    with _locked(folder):
+        _check_same_run(record, path)
         content = as_text(record)
         write_atomically(path, content)
-        sums = {**_read_sums(folder), path.name: hashlib.sha256(content.encode()).hexdigest()}
+        sums = {**_read_sums(folder)[0], path.name: hashlib.sha256(content.encode()).hexdigest()}
         write_atomically(folder / SUMS, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
     return path
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock on a study; its empty file stays behind, hidden and ignored by git."""
+    lock = FileLock(folder / LOCK, timeout=LOCK_SECONDS)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise RunError(f"Another process has kept {folder} locked for {LOCK_SECONDS} s: stop it, then file again.") from error
+    except OSError as error:
+        raise RunError(f"Cannot file in {folder}: {error.strerror or error}; make it a folder that can be written to.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _check_same_run(record: dict, path: Path) -> None:
+    """Raise InputError when `path` holds a sound record of a run that differs in what a name leaves out."""
+    try:
+        filed = read_record(path)
+    except InputError:
+        return  # absent or damaged: to be replaced
+    differ = [key for key in ("model", "data", "recipe", "seed", "iterations") if filed[key] != record[key]]
+    if differ:
+        what = f"{path} holds another run of this name (its {' and '.join(differ)} differ)"
+        raise InputError(f"{what}: file this one in another study.")
 
 
 def check_study(study: str) -> None:
@@ -104,21 +146,23 @@ def check_study(study: str) -> None:
         raise InputError(f"--study {study!r}: a study's name is lower-case letters, digits and hyphens, such as digits-degradation.")
 
 
-def _read_sums(folder: Path) -> dict[str, str]:
+def _read_sums(folder: Path) -> tuple[dict[str, str], list[str]]:
+    """What SHA256SUMS lists, {file name: checksum}, and the lines of it that say nothing."""
     path = folder / SUMS
-    lines = path.read_text().splitlines() if path.exists() else []
-    return {name: checksum for checksum, _, name in (line.partition("  ") for line in lines)}
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    matches = [(line, SUMS_LINE.fullmatch(line)) for line in text.splitlines()]
+    return {match["name"]: match["sum"] for _, match in matches if match}, [line for line, match in matches if not match]
 
 
 def read_record(path: Path) -> dict:
-    """One record. Raises InputError where it is unreadable, not what its schema says, or edited."""
+    """One record. Raises InputError where it is unreadable, edited, or not what its schema says."""
     try:
-        record = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as a record: restore it from the repository, or run its command again.") from error
-    validate(record)
-    if record["digest"] != digest(record):
+    if isinstance(record, dict) and "digest" in record and record["digest"] != digest(record):
         raise InputError(f"{path} was edited: its content does not have the digest that it names; restore it, or run its command again.")
+    validate(record)
     return record
 
 
@@ -185,7 +229,11 @@ def curves(records: Iterable[dict], which: str = "curve") -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong in results/: kind is "edited", "missing", "orphaned" or "unreadable"; sentence says what to do."""
+    """Something wrong in results/; sentence says what, and what to do.
+
+    kind: "edited" (not what was written), "missing" (listed, absent), "orphaned" (not listed, or not where its content belongs), or
+    "unreadable" (no record at all).
+    """
 
     path: Path
     kind: str
@@ -193,17 +241,25 @@ class Problem:
 
 
 def verify(results: Path | None = None) -> list[Problem]:
-    """Compare every file of every study with its listed checksum, its own digest, its schema and its place."""
+    """Compare every file of every study with its listed checksum, its own digest, its schema and its place.
+
+    Hidden files do not count: the lock, and what a process that was killed left half-written. `.gitattributes` keeps git from changing
+    line endings in results/.
+    """
     root = results or results_dir()
     problems = []
-    for folder in sorted(entry for entry in root.glob("*") if entry.is_dir()):
-        listed = _read_sums(folder)
-        present = {path.name: path for path in folder.iterdir() if path.name not in (SUMS, ".lock")}
+    for folder in sorted(entry for entry in root.glob("[!.]*") if entry.is_dir()):
+        listed, unread = _read_sums(folder)
+        problems += [
+            Problem(folder / SUMS, "unreadable", f"{folder / SUMS} has a line that lists nothing, {line[:60]!r}: restore the file.")
+            for line in unread
+        ]
+        present = {path.name: path for path in folder.glob("[!.]*") if path.name != SUMS}
         for name in sorted(listed.keys() - present.keys()):
             problems.append(Problem(folder / name, "missing", f"{folder / name} is listed in {SUMS} but absent: restore it."))
         for name, path in sorted(present.items()):
             problems += [Problem(path, *fault) for fault in [_fault(path, folder.name, listed.get(name))] if fault]
-    for path in sorted(root.glob("*.json")):
+    for path in sorted(root.glob("[!.]*.json")):
         problems.append(Problem(path, "orphaned", f"{path} is in no study: move it into one with `resnet-nb train ... --study`, or remove it."))
     return problems
 
@@ -212,12 +268,22 @@ def _fault(path: Path, study: str, checksum: str | None) -> tuple[str, str] | No
     """The kind and the sentence of what is wrong with one file of a study, or None."""
     if checksum is None:
         return "orphaned", f"{path} is not listed in {SUMS}: remove it, or file it again by running its command."
-    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != checksum:
-        return "edited", f"{path} is not the file that was recorded (its checksum differs): restore it, or run its command again."
     try:
-        record = read_record(path)
+        content = path.read_bytes()
+        record = json.loads(content)
+    except (OSError, ValueError, RecursionError):
+        return "unreadable", f"{path} cannot be read as a record: restore it from the repository, or run its command again."
+    restore = "restore it, or run its command again"
+    if not isinstance(record, dict) or record.get("digest") != digest(record):
+        return "edited", f"{path} was edited: its content does not have the digest that it names; {restore}."
+    if hashlib.sha256(content).hexdigest() != checksum:
+        written = hashlib.sha256(as_text(record).encode()).hexdigest() == checksum
+        what = "has other spacing or line endings than were written" if written else "is not the file that was recorded (its checksum differs)"
+        return "edited", f"{path} {what}: {restore}."
+    try:
+        validate(record)
     except InputError as error:
-        return ("edited" if "edited" in str(error) else "unreadable"), str(error)
+        return "unreadable", f"{path} is not a valid record: {error}"
     if record["study"] != study or path.name != f"{run_name(record)}.json":
         return "orphaned", f"{path} holds the run {run_name(record)} of the study {record['study']}: it was renamed or moved; put it back."
     return None

@@ -1,16 +1,19 @@
 """Records say what they are, and one that was edited, lost or moved is found."""
 
+import hashlib
 import json
 import multiprocessing
+import subprocess
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 from record_examples import training_record
 
 from resnet_nb import records
-from resnet_nb.errors import InputError
+from resnet_nb.errors import InputError, RunError
 
 
 @pytest.fixture
@@ -31,9 +34,7 @@ def test_a_record_comes_back_as_it_was_filed(tmp_path: Path) -> None:
     assert records.load_study("a-study", tmp_path) == [records.signed({**training_record(seed=7), "study": "a-study"})]
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("seed", 5), ("command", "resnet-nb train plain8"), ("final", {"test_error": 2.9})], ids=str
-)
+@pytest.mark.parametrize(("field", "value"), [("seed", 5), ("command", "resnet-nb train plain8"), ("final", {"test_error": 2.9})], ids=str)
 def test_an_edited_record_is_found(filed: tuple[Path, Path], field: str, value: object) -> None:
     root, path = filed
     record = json.loads(path.read_text())
@@ -74,8 +75,6 @@ def test_a_record_moved_to_another_study_is_found(filed: tuple[Path, Path]) -> N
 
 
 def test_the_checksums_are_those_of_sha256sum(filed: tuple[Path, Path]) -> None:
-    import hashlib
-
     root, path = filed
     lines = (path.parent / records.SUMS).read_text().splitlines()
     assert f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" in lines and len(lines) == 3
@@ -164,3 +163,148 @@ def test_an_unknown_study_is_named_with_those_there_are(filed: tuple[Path, Path]
 
 def test_the_committed_records_are_sound() -> None:
     assert records.verify() == []
+
+
+def test_what_a_killed_process_leaves_is_no_record_and_no_problem(filed: tuple[Path, Path]) -> None:
+    root, path = filed
+    (path.parent / f".{path.name}.abc.part").write_text("half a rec")
+    (root / ".ipynb_checkpoints").mkdir()
+    (root / ".ipynb_checkpoints" / path.name).write_text(path.read_text())
+    assert (path.parent / records.LOCK).exists()
+    assert records.verify(root) == [] and len(records.load_study("a-study", root)) == 3
+
+
+def test_git_ignores_the_lock_and_keeps_line_endings() -> None:
+    root = Path(records.__file__).parents[1]
+    if not (root / ".git").exists():
+        pytest.skip("not a git checkout")
+    path = f"results/a-study/{records.LOCK}"
+    assert subprocess.run(["git", "check-ignore", "-q", path], cwd=root).returncode == 0
+    attribute = ["git", "check-attr", "text", "results/a-study/run.json"]
+    assert subprocess.run(attribute, cwd=root, capture_output=True, text=True).stdout.strip().endswith("text: unset")
+
+
+def test_changed_line_endings_are_found_and_called_by_their_name(filed: tuple[Path, Path]) -> None:
+    root, path = filed
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    (problem,) = records.verify(root)
+    assert problem.kind == "edited" and "line endings" in problem.sentence
+
+
+def test_an_edited_checksum_is_found(filed: tuple[Path, Path]) -> None:
+    root, path = filed
+    sums = path.parent / records.SUMS
+    sums.write_text(sums.read_text().replace(sums.read_text()[0], "0" if sums.read_text()[0] != "0" else "1", 1))
+    (problem,) = records.verify(root)
+    assert problem.kind == "edited" and "checksum" in problem.sentence
+
+
+@pytest.mark.parametrize("line", ["<<<<<<< HEAD", "0" * 64, "0" * 64 + "  ../escape.json", ""], ids=repr)
+def test_a_line_of_the_list_that_lists_nothing_is_found(filed: tuple[Path, Path], line: str) -> None:
+    root, path = filed
+    sums = path.parent / records.SUMS
+    sums.write_text(line + "\n" + sums.read_text())
+    (problem,) = records.verify(root)
+    assert (problem.path, problem.kind) == (sums, "unreadable")
+
+
+def test_records_without_their_list_are_orphaned(filed: tuple[Path, Path]) -> None:
+    root, path = filed
+    (path.parent / records.SUMS).unlink()
+    assert kinds(root) == ["orphaned"] * 3
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1, 2]", b"[" * 100_000], ids=lambda content: repr(content[:4]))
+def test_a_listed_file_that_is_no_record_is_found(filed: tuple[Path, Path], content: bytes) -> None:
+    root, path = filed
+    path.write_bytes(content)
+    assert kinds(root) in (["unreadable"], ["edited"])
+    with pytest.raises(InputError, match=path.name if content != b"[1, 2]" else "kind"):
+        records.read_record(path)
+
+
+def test_a_record_that_breaks_the_schema_is_found_although_signed_and_listed(filed: tuple[Path, Path]) -> None:
+    root, path = filed
+    text = records.as_text(records.signed({**json.loads(path.read_text()), "protocol": ""}))
+    path.write_text(text)
+    sums = path.parent / records.SUMS
+    lines = [line for line in sums.read_text().splitlines() if path.name not in line]
+    sums.write_text("\n".join([*lines, f"{hashlib.sha256(text.encode()).hexdigest()}  {path.name}"]) + "\n")
+    (problem,) = records.verify(root)
+    assert problem.kind == "unreadable" and "protocol" in problem.sentence
+
+
+def test_an_edit_is_called_one_wherever_the_folder_lies(tmp_path: Path) -> None:
+    path = records.file_record(training_record(), "edited", tmp_path)
+    path.write_text("{")
+    assert kinds(tmp_path) == ["unreadable"]
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_number_that_is_not_finite_is_refused(number: float, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="finite"):
+        records.file_record(training_record(final={"test_loss": number}), "a-study", tmp_path)
+
+
+@pytest.mark.parametrize("steps", [[200, 100], [100, 100], [100, 300]], ids=str)
+def test_curves_go_forward_and_not_beyond_the_end(steps: list[int]) -> None:
+    for name in ("curve", "evaluations"):
+        with pytest.raises(InputError, match=f"{name} does not go forward"):
+            records.validate(training_record(**{name: {"iteration": steps}}))
+
+
+def test_a_run_is_no_longer_than_its_recipe() -> None:
+    with pytest.raises(InputError, match="201 iterations"):
+        records.validate(training_record(iterations=201, final={"iteration": 201}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [({"recipe": {"rate": 0.1}}, "recipe"), ({"data": {"fingerprint": "sha256:" + "1" * 64}}, "data")],
+    ids=["recipe", "data"],
+)
+def test_another_run_of_the_same_name_replaces_nothing(filed: tuple[Path, Path], changes: dict, word: str) -> None:
+    root, path = filed
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=f"its {word} differ"):
+        records.file_record(training_record(**changes), "a-study", root)
+    assert path.read_bytes() == before and records.verify(root) == []
+
+
+def test_filing_again_repairs_a_damaged_file(filed: tuple[Path, Path]) -> None:
+    root, path = filed
+    path.write_text("{")
+    records.file_record(training_record(seed=0), "a-study", root)
+    assert records.verify(root) == []
+
+
+def test_a_place_that_cannot_be_written_to_is_named_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "a-study").write_text("a file where the folder should be")
+    with pytest.raises(RunError, match="a-study"):
+        records.file_record(training_record(), "a-study", tmp_path)
+
+
+def test_a_study_that_is_locked_for_long_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "LOCK_SECONDS", 0.1)
+    (tmp_path / "a-study").mkdir()
+    with FileLock(tmp_path / "a-study" / records.LOCK), pytest.raises(RunError, match="locked"):
+        records.file_record(training_record(), "a-study", tmp_path)
+
+
+def test_a_failed_write_leaves_the_earlier_record_and_its_list(filed: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    root, path = filed
+
+    def full_disk(*_: object) -> None:
+        raise RunError("Cannot write: no space left.")
+
+    monkeypatch.setattr(records, "write_atomically", full_disk)
+    with pytest.raises(RunError):
+        records.file_record(training_record(seed=0, final={"test_error": 9.0}), "a-study", root)
+    assert records.verify(root) == [] and records.read_record(path)["final"]["test_error"] == 3.0
+
+
+@given(st.dictionaries(st.text(max_size=5), st.integers() | st.floats(allow_nan=False) | st.text(max_size=5) | st.none(), max_size=5))
+def test_the_digest_depends_on_content_and_not_on_order_or_a_trip_through_a_file(content: dict) -> None:
+    turned = dict(reversed(content.items()))
+    assert records.digest(content) == records.digest(turned) == records.digest(json.loads(records.as_text(content)))
+    assert records.digest({**content, "one more": 1}) != records.digest(content)
