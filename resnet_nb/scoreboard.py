@@ -1,0 +1,212 @@
+"""The scoreboard: recorded runs beside the published numbers that they can be compared with; it imports no torch.
+
+A number is compared only where it was made as the published one was: the paper's net at its width, on CIFAR-10, all
+50,000 training images, the paper's recipe to its end. Where a run differs, the board says how, and compares nothing.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from resnet_nb.published import cifar_errors, fact
+from resnet_nb.records import all_records, family_and_depth
+from resnet_nb.stats import FEWEST_RUNS, prediction_interval, reproduced
+
+MARGIN = 0.6  # points; what five seeds with a standard deviation of 0.2 predict within: fixed before any run was made
+SIZES = {"digits": "16x16 ", "cifar10": "32x32 ", "cifar100": "32x32 "}
+
+COLUMNS = [
+    "model", "width", "init", "data", "recipe", "iterations", "split", "protocol", "runs", "seeds", "mean", "std",
+    "low", "high", "source_label", "published", "published_std", "published_runs", "printed", "approximate", "bound",
+    "verified", "fact_id", "verdict", "remark",
+]  # fmt: skip
+UNRECORDED = "no full-length run recorded"
+COUNTS = ["width", "iterations", "runs", "published_runs"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All that decides a run's numbers but its seed."""
+
+    data: str
+    fingerprint: str
+    model: str
+    width: int | None
+    init: str
+    recipe: str
+    iterations: int
+    split: str
+    protocol: str
+
+    @classmethod
+    def of(cls, record: dict) -> "Setting":
+        model, data = record["model"], record["data"]
+        return cls(
+            data["name"], data["fingerprint"], model["name"], model["width"], model["init"], record["recipe"]["name"],
+            record["iterations"], data["split"], record["protocol"],
+        )  # fmt: skip
+
+    @property
+    def order(self) -> tuple:
+        family, depth = family_and_depth(self.model)
+        return self.data, family or "", depth or 0, self.model, str(self)
+
+    def differences(self) -> Iterator[str]:
+        """What sets these runs apart from the published ones, each a phrase; nothing for runs that can be compared."""
+        steps = fact("q.stop").value
+        if self.data != "cifar10":
+            yield f"{self.data}: nothing published"
+            return
+        if self.model not in set(_published()["model"]):
+            yield f"{self.model}: nothing published"
+            return
+        if self.width != 16:
+            yield f"width {self.width}, the paper's is 16: another net"
+        if self.init != "he-fan-in":
+            yield f"initialisation {self.init}: not the paper's"
+        if self.iterations < steps:
+            yield f"{self.iterations:,} of {steps:,} iterations: speed, not the end"
+        elif self.recipe != "paper-cifar":
+            yield f"recipe {self.recipe}: not the paper's"
+        if self.split != "all":
+            yield f"split {self.split}: not trained on all 50,000 images"
+        if self.protocol != "1-crop":
+            yield f"protocol {self.protocol}: not the paper's single view"
+
+
+def scoreboard(records: Iterable[dict] | None = None) -> pd.DataFrame:
+    """One row for each setting with recorded runs and each published number beside it; test errors in percent.
+
+    records: those to show; None for all that are recorded. Where nothing published is comparable, one row says why in
+    `remark`; published numbers without a comparable run follow, with 0 runs. A seed counts once in a setting, however
+    many studies hold it. Columns: the setting; runs, seeds, mean, std (of runs), low and high (prediction interval of
+    one more run); source_label, published (a mean where one is printed), published_std, published_runs, printed (the
+    best run where that was printed first), approximate, bound, verified, fact_id; verdict (`stats.reproduced`); remark.
+    """
+    published = _published()
+    rows, met = [], set()
+    for setting, errors in _by_setting(all_records() if records is None else records):
+        differences = list(setting.differences())
+        if differences:
+            rows.append({**_measured(setting, errors), "remark": "; ".join(differences)})
+            continue
+        met.add(setting.model)
+        for number in published[published["model"] == setting.model].to_dict("records"):
+            rows.append({**_beside(number, list(errors.values())), **_measured(setting, errors)})
+    missing = published[~published["model"].isin(met)].sort_values(["family", "depth"], kind="stable")
+    for number in missing.to_dict("records"):
+        rows.append({**_beside(number, []), "runs": 0, "seeds": []})
+    return pd.DataFrame(rows, columns=COLUMNS).astype({name: "Int64" for name in COUNTS})
+
+
+def _published() -> pd.DataFrame:
+    table = cifar_errors()
+    names = table["family"].map({"plain": "plain", "residual": "resnet"})
+    return table.assign(model=names + table["depth"].astype(str))
+
+
+def _by_setting(records: Iterable[dict]) -> list[tuple[Setting, dict[int, float]]]:
+    """Each setting with its test errors by seed, data sets and depths in order."""
+    groups: dict[Setting, dict[int, float]] = defaultdict(dict)
+    for record in records:
+        groups[Setting.of(record)].setdefault(record["seed"], record["final"]["test_error"])
+    return [(setting, groups[setting]) for setting in sorted(groups, key=lambda setting: setting.order)]
+
+
+def _measured(setting: Setting, errors: dict[int, float]) -> dict:
+    values = list(errors.values())
+    several = len(values) > 1
+    low, high = prediction_interval(values) if several else (None, None)
+    return {
+        **{name: value for name, value in vars(setting).items() if name in COLUMNS},
+        "protocol": f"{setting.protocol}: the whole {SIZES.get(setting.data, '')}image",
+        "runs": len(values),
+        "seeds": sorted(errors),
+        "mean": float(np.mean(values)),
+        "std": float(np.std(values, ddof=1)) if several else None,
+        "low": low,
+        "high": high,
+    }
+
+
+def _beside(number: dict, values: list[float]) -> dict:
+    """The columns of one published number, with the verdict on it and what there is to say about it."""
+    remarks = [] if values else [UNRECORDED]
+    verdict = None
+    compared = number["value"] if pd.isna(number["mean"]) else number["mean"]
+    if number["bound"]:
+        remarks.append("a bound on the curve left out of Figure 6, not a test error")
+    elif number["approximate"]:
+        remarks.append("approximate: no verdict")
+    elif values:
+        verdict = reproduced(compared, values, margin=MARGIN)
+    if number["value"] != compared:
+        remarks.append(f"the best of {number['runs']} runs had {number['value']:.2f}")
+    if number["protocol"] == "not stated" and not number["bound"]:
+        remarks.append("protocol not stated")
+    if not number["verified"]:
+        remarks.append("not checked at its source")
+    return {
+        **{name: number[name] for name in ("model", "source_label", "approximate", "bound", "verified", "fact_id")},
+        "data": "cifar10",
+        "protocol": number["protocol"],
+        "published": compared,
+        "published_std": number["std"],
+        "published_runs": number["runs"],
+        "printed": number["value"],
+        "verdict": verdict,
+        "remark": "; ".join(remarks),
+    }
+
+
+def format_scoreboard(table: pd.DataFrame) -> str:
+    """The board as text: each setting with what is published beside it, then the published numbers without runs."""
+    measured, missing = table[table["runs"] > 0], table[table["runs"] == 0]
+    lines = [
+        "Test errors in percent, mean ± standard deviation; in brackets where one more run would lie (95 %).",
+        f'"reproduced": the published value lies there, and within {MARGIN} points of the '
+        f"mean of at least {FEWEST_RUNS} runs.",
+    ]
+    if measured.empty:
+        lines += ["", "No runs are recorded: `resnet-nb train MODEL --study NAME` records one."]
+    own = COLUMNS[: COLUMNS.index("source_label")]  # those of the runs, alike in all rows of a setting
+    for _, group in measured.groupby([name for name in own if name != "seeds"], sort=False, dropna=False):
+        lines += ["", *_setting_lines(group.iloc[0])]
+        compared = group[group["fact_id"].notna()]
+        lines += [_published_line(row) for _, row in compared.iterrows()]
+        lines += [f"    not compared: {row['remark']}" for _, row in group[group["fact_id"].isna()].iterrows()]
+    if not missing.empty:
+        lines += ["", f"Published for CIFAR-10, {UNRECORDED}:"]
+        for model, group in missing.groupby("model", sort=False):
+            lines += [model, *(_published_line(row) for _, row in group.iterrows())]
+    return "\n".join(lines)
+
+
+def _setting_lines(row: pd.Series) -> list[str]:
+    width = "" if pd.isna(row["width"]) else f", width {row['width']}"
+    init = "" if row["init"] == "he-fan-in" else f", initialisation {row['init']}"
+    split = "all training images" if row["split"] == "all" else f"split {row['split']}"
+    plural = "s" if row["runs"] > 1 else ""
+    runs = f"{row['runs']} run{plural} (seed{plural} {', '.join(map(str, row['seeds']))})"
+    error = f"{row['mean']:.2f}"
+    if row["runs"] > 1:
+        error += f" ± {row['std']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+    return [
+        f"{row['model']}{width}{init}; {row['data']}, {row['recipe']}, {row['iterations']:,} iterations, {split}",
+        f"    {error}  {runs}; {row['protocol']}",
+    ]
+
+
+def _published_line(row: pd.Series) -> str:
+    if row["bound"]:
+        number = f"over {row['published']:g}"
+    elif row["approximate"]:
+        number = f"about {row['published']:g}"
+    else:
+        number = f"{row['published']:.2f}" + ("" if pd.isna(row["published_std"]) else f" ± {row['published_std']:.2f}")
+    remark = row["remark"].removeprefix(UNRECORDED).removeprefix("; ")  # the heading says it
+    said = [word for word in (row["verdict"], remark) if word and not pd.isna(word)]
+    return f"    {row['source_label']:<30} {number:<13} {'; '.join(said)}".rstrip()

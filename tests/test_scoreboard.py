@@ -1,0 +1,198 @@
+"""The scoreboard compares like with like, says why it does not where it does not, and shows what is missing."""
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from record_examples import training_record
+
+from resnet_nb import scoreboard as board
+from resnet_nb.published import cifar_errors
+from resnet_nb.scoreboard import format_scoreboard, scoreboard
+from resnet_nb.stats import prediction_interval
+
+FIVE = [8.6, 8.7, 8.8, 8.9, 9.0]
+
+
+def cifar_run(
+    net: str, error: float, seed: int = 0, recipe: str = "paper-cifar", iterations: int = 64_000,
+    width: int | None = 16, init: str = "he-fan-in", split: str = "all", protocol: str = "1-crop",
+) -> dict:  # fmt: skip
+    """A record of `net` on CIFAR-10 that ended with this test error, trained as in the paper unless said otherwise."""
+    return training_record(
+        model={"name": net, "width": width, "init": init, "in_channels": 3},
+        data={"name": "cifar10", "split": split, "train_images": 50_000, "test_images": 10_000},
+        recipe={"name": recipe, "iterations": 2_000 if recipe == "short-cifar" else 64_000},
+        iterations=iterations,
+        final={"iteration": iterations, "test_error": error},
+        seed=seed,
+        protocol=protocol,
+    )
+
+
+def short_run(width: int = 16) -> dict:
+    return cifar_run("resnet20", 20.0, recipe="short-cifar", iterations=2_000, width=width)
+
+
+def five_runs() -> list[dict]:
+    return [cifar_run("resnet20", error, seed) for seed, error in enumerate(FIVE)]
+
+
+def only(table: pd.DataFrame) -> pd.Series:
+    """The one row with recorded runs."""
+    (row,) = (row for _, row in table[table["runs"] > 0].iterrows())
+    return row
+
+
+def test_full_length_runs_stand_beside_every_published_number_of_their_net():
+    table = scoreboard(five_runs())
+    rows = table[table["runs"] > 0]
+    published = cifar_errors().query("family == 'residual' and depth == 20")
+    assert list(rows["fact_id"]) == list(published["fact_id"])
+    assert list(rows["published"]) == list(published["value"])
+    assert set(rows["runs"]) == {5} and rows["mean"].to_numpy() == pytest.approx(8.8)
+    assert rows["std"].to_numpy() == pytest.approx(0.025**0.5)
+    assert (rows["low"].iloc[0], rows["high"].iloc[0]) == pytest.approx(prediction_interval(FIVE))
+    assert set(rows["protocol"]) == {"1-crop: the whole 32x32 image"}
+    assert rows["seeds"].iloc[0] == [0, 1, 2, 3, 4]
+
+
+def test_verdict_is_that_of_the_prediction_interval():
+    """Five runs of mean 8.8 predict 8.32 to 9.28: the paper's 8.75 lies there, akamaster's 8.27 does not."""
+    verdicts = scoreboard(five_runs()).query("runs > 0").set_index("source_label")["verdict"]
+    assert verdicts["He et al. 2015, Table 6"] == "reproduced"
+    assert verdicts["akamaster"] == "not reproduced"
+
+
+def test_one_run_has_neither_spread_nor_verdict():
+    row = scoreboard([cifar_run("resnet56", 7.0)]).query("fact_id == 'c6.resnet56'").iloc[0]
+    assert (row["runs"], row["mean"], row["verdict"]) == (1, 7.0, "too few runs")
+    assert pd.isna(row["std"]) and pd.isna(row["low"]) and pd.isna(row["high"])
+
+
+def test_resnet_110_is_compared_with_the_papers_mean_and_not_with_its_best_run():
+    runs = [cifar_run("resnet110", error, seed) for seed, error in enumerate([6.5, 6.6, 6.7])]
+    row = scoreboard(runs).query("fact_id == 'c6.resnet110'").iloc[0]
+    assert (row["published"], row["published_std"], row["published_runs"], row["printed"]) == (6.61, 0.16, 5, 6.43)
+    assert row["verdict"] == "reproduced" and "best of 5 runs had 6.43" in row["remark"]
+
+
+@pytest.mark.parametrize(
+    "record, reason",
+    [
+        (short_run(), "2,000 of 64,000 iterations: speed, not the end"),
+        (cifar_run("resnet20", 12.0, iterations=20_000), "20,000 of 64,000 iterations: speed, not the end"),
+        (cifar_run("resnet20", 8.5, recipe="own"), "recipe own: not the paper's"),
+        (cifar_run("resnet20", 10.0, width=8), "width 8, the paper's is 16: another net"),
+        (cifar_run("resnet20", 9.0, init="zero-last"), "initialisation zero-last: not the paper's"),
+        (cifar_run("resnet20", 9.0, split="45000/5000"), "split 45000/5000: not trained on all 50,000 images"),
+        (cifar_run("resnet20", 8.0, protocol="10-crop"), "protocol 10-crop: not the paper's single view"),
+        (cifar_run("resnet20-B", 8.7), "resnet20-B: nothing published"),
+        (cifar_run("torchvision:resnet18", 5.0, width=None), "torchvision:resnet18: nothing published"),
+        (training_record(), "digits: nothing published"),
+    ],
+)
+def test_runs_made_otherwise_are_not_compared_and_the_board_says_why(record, reason):
+    table = scoreboard([record])
+    row = only(table)
+    assert row["remark"] == reason
+    assert pd.isna(row["published"]) and pd.isna(row["verdict"]) and pd.isna(row["fact_id"])
+    assert f"not compared: {reason}" in format_scoreboard(table)
+
+
+def test_every_difference_is_named():
+    assert only(scoreboard([short_run(width=8)]))["remark"].split("; ") == [
+        "width 8, the paper's is 16: another net",
+        "2,000 of 64,000 iterations: speed, not the end",
+    ]
+
+
+def test_runs_that_differ_in_more_than_the_seed_are_never_averaged():
+    records = [
+        training_record(),
+        training_record(model={"width": 16}),
+        training_record(model={"init": "zero-last"}),
+        training_record(model={"name": "resnet20"}),
+        training_record(data={"split": "1000/400"}),
+        training_record(data={"fingerprint": "sha256:" + "1" * 64}),
+        training_record(iterations=100),
+        training_record(recipe={"name": "own"}),
+        training_record(protocol="10-crop"),
+    ]
+    table = scoreboard(records)
+    assert list(table["runs"][table["runs"] > 0]) == [1] * len(records)
+
+
+def test_a_seed_that_two_studies_hold_counts_once():
+    """A second copy is no second draw: it would halve the spread and prove nothing."""
+    records = [training_record(seed=seed, study=study) for study in ("first", "second") for seed in (0, 1)]
+    row = only(scoreboard(records))
+    assert (row["runs"], row["seeds"]) == (2, [0, 1])
+
+
+def test_published_numbers_without_runs_are_shown():
+    table = scoreboard([])
+    assert len(table) == len(cifar_errors()) and set(table["runs"]) == {0}
+    assert set(table["fact_id"]) == set(cifar_errors()["fact_id"])
+    assert table["remark"].str.startswith("no full-length run recorded").all() and table["verdict"].isna().all()
+
+
+def test_truncated_runs_do_not_fill_a_gap():
+    table = scoreboard([cifar_run("resnet20", 20.0, iterations=2_000)])
+    assert len(table) == 1 + len(cifar_errors())
+    table = scoreboard(five_runs())
+    assert len(table) == len(cifar_errors())
+
+
+def test_bound_and_readings_get_no_verdict():
+    errors = {"plain56": [12.9, 13.0, 13.1], "plain110": [69.0, 70.0, 71.0]}
+    runs = [cifar_run(net, error, seed) for net, values in errors.items() for seed, error in enumerate(values)]
+    table = scoreboard(runs).query("runs > 0").set_index("fact_id")
+    reading, bound, measured = (table.loc[id] for id in ("f6.plain56_testerr", "f6.plain110", "ir.nabla"))
+    assert pd.isna(reading["verdict"]) and reading["remark"] == "approximate: no verdict"
+    assert pd.isna(bound["verdict"]) and "not a test error" in bound["remark"]
+    assert measured["verdict"] == "reproduced"
+
+
+def test_numbers_that_nobody_checked_are_marked():
+    table = scoreboard([])
+    unverified = table[~table["verified"].astype(bool)]
+    assert set(unverified["fact_id"]) == {"f6.plain32_testerr", "f6.plain44_testerr"}
+    assert unverified["remark"].str.contains("not checked at its source").all()
+    assert format_scoreboard(table).count("not checked at its source") == 2
+
+
+def test_board_reads_well_with_runs_of_every_kind():
+    text = format_scoreboard(scoreboard([*five_runs(), *(training_record(seed=seed) for seed in range(2))]))
+    lines = text.splitlines()
+    place = lines.index("resnet20, width 16; cifar10, paper-cifar, 64,000 iterations, all training images")
+    assert lines[place + 1].strip() == (
+        "8.80 ± 0.16 [8.32, 9.28]  5 runs (seeds 0, 1, 2, 3, 4); 1-crop: the whole 32x32 image"
+    )
+    assert lines[place + 2].split() == "He et al. 2015, Table 6 8.75 reproduced".split()
+    assert "plain20, width 8; digits, quick-digits, 200 iterations, all training images" in lines
+    for words in ("6.61 ± 0.16", "over 60", "about 13", "1-crop: the whole 16x16 image"):
+        assert words in text
+    assert "nan" not in text.lower() and "None" not in text
+
+
+def test_board_of_no_runs_says_how_to_record_one():
+    assert "resnet-nb train MODEL --study NAME" in format_scoreboard(scoreboard([]))
+
+
+def test_recorded_runs_are_read_where_none_are_given(monkeypatch):
+    monkeypatch.setattr(board, "all_records", lambda: five_runs())
+    pd.testing.assert_frame_equal(scoreboard(), scoreboard(five_runs()))
+
+
+def test_board_becomes_json_with_missing_values_as_null():
+    rows = json.loads(scoreboard([training_record()]).to_json(orient="records"))
+    assert rows[0]["published"] is None and rows[0]["runs"] == 1 and rows[0]["seeds"] == [0]
+    assert list(rows[0]) == board.COLUMNS
+
+
+def test_scoreboard_imports_no_torch():
+    code = "import sys, resnet_nb.scoreboard; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
