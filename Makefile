@@ -14,7 +14,7 @@ READY := $(VENV)/.ready
 export JUPYTER_PREFER_ENV_PATH = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab notebooks lint constraints
+.PHONY: help run test lab environment notebooks lint constraints
 
 help: ## say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +34,8 @@ test: $(READY) ## run the unit tests, and the notebooks against their committed 
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	$(BIN)/jupyter-lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
+
+environment: $(READY) ## make the environment, and nothing else
 
 notebooks: $(READY) ## execute the committed notebooks anew and write them back clean
 	$(BIN)/python tools/refresh_notebooks.py
