@@ -38,6 +38,7 @@ lab: $(READY) ## open the notebooks in JupyterLab
 environment: $(READY) ## make the environment, and nothing else
 
 notebooks: $(READY) ## execute the committed notebooks anew and write them back clean
+	$(BIN)/python tools/badges.py
 	$(BIN)/python tools/refresh_notebooks.py
 
 lint: $(READY) ## check the style of code and notebooks
