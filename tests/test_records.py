@@ -86,7 +86,7 @@ def file_one(arguments: tuple[int, Path]) -> None:
 
 
 def test_several_processes_may_file_at_a_time(tmp_path: Path) -> None:
-    with multiprocessing.get_context("spawn").Pool(4) as pool:
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
         pool.map(file_one, [(seed, tmp_path) for seed in range(12)])
     assert len(records.load_study("a-study", tmp_path)) == 12
     assert records.verify(tmp_path) == []
