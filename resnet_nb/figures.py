@@ -212,6 +212,7 @@ def protocol_numbers(published: pd.DataFrame, title: str) -> Figure:
         axis.set_xticks(range(len(protocols)), [protocol.replace(" (", "\n(") for protocol in protocols])
         axis.set_xlim(-0.5, len(protocols) - 0.75)
         axis.margins(y=0.12)
+        axis.set_xlabel("test protocol, and where its value is printed")
         axis.set_ylabel("top-1 error (%), ImageNet validation")
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
     return figure
