@@ -10,6 +10,11 @@ On top of nbval 0.11, for every code cell:
 - The alternative text of a picture is compared like any text, the picture coarsely (PICTURE_TOLERANCE).
 - A cell tagged nbval-ignore-output has to give outputs of the committed kinds in order, so that no figure gets lost.
 
+What a cell may print for comparison, measured on plain and residual nets of 20 and 56 layers over emulated CPUs
+(AVX-512, AVX2, none) and one or two threads: the loss at initialisation differs by up to 3e-5, hence RTOL; after two
+steps at rate 0.05 that of a 56-layer net by 8e-3, after ten that of a 20-layer one by 4e-2. A live figure after a few
+steps therefore belongs in an ignored cell with an assertion below it, as longer runs do.
+
 The plugin replaces two methods of nbval's cell class, so nbval is pinned to 0.11.
 """
 
@@ -24,12 +29,14 @@ from nbformat import NotebookNode
 from PIL import Image
 
 SIGNIFICANT = 6
-RTOL = 1e-5
+RTOL = 1e-4
 
 BLOCK = 16  # pixels
-PICTURE_TOLERANCE = 0.25  # grey levels of 255, the mean over blocks of BLOCK x BLOCK pixels
+# Levels of 255, the mean over blocks of BLOCK x BLOCK pixels. Unhinted text gives 0.45 on a figure of four curves; one
+# of them 5 % off gives 0.8, two colours exchanged 1.1, a curve lost 1.8; a changed title, 0.1, is left to the caption.
+PICTURE_TOLERANCE = 0.6
 
-FLOAT = re.compile(r"(?<![\w.])[-+]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][-+]?\d+)?(?!\w|\.\d)")
+FLOAT = re.compile(r"(?<![\w.])[-+]?(?:\d+\.\d*|\.\d+|\d(?=[eE][-+]))(?:[eE][-+]?\d+)?(?!\w|\.\d)")
 
 
 def significant_digits(number: str) -> int:
@@ -63,18 +70,18 @@ def snap(new: str, committed: str) -> str:
     return FLOAT.sub(counterpart, new)
 
 
-def grey_levels(png: str) -> np.ndarray:
-    """(height, width) float, 0 to 255, of a PNG in base64."""
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(png))).convert("L"), float)
+def levels(png: str) -> np.ndarray:
+    """(height, width, 3) float, 0 to 255, of a PNG in base64."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB"), float)
 
 
 def picture_difference(new: str, committed: str) -> float:
-    """Mean absolute difference, in grey levels, of the blocks' means of two base64 PNGs; infinite if sizes differ."""
-    first, second = (grey_levels(png) for png in (new, committed))
+    """Mean absolute difference, in levels of 255, of the blocks' means of two base64 PNGs; infinite if sizes differ."""
+    first, second = (levels(png) for png in (new, committed))
     if first.shape != second.shape:
         return float("inf")
-    height, width = (side - side % BLOCK for side in first.shape)
-    blocks = (first - second)[:height, :width].reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK)
+    height, width = (side - side % BLOCK for side in first.shape[:2])
+    blocks = (first - second)[:height, :width].reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK, 3)
     return float(np.abs(blocks.mean(axis=(1, 3))).mean())
 
 
@@ -141,7 +148,7 @@ def compare_outputs(self: nbval.IPyNbCell, test, ref, skip_compare=None) -> bool
     for number, pair in enumerate(zip(pictures(test), pictures(ref), strict=True), 1):
         difference = picture_difference(*pair)
         if difference > PICTURE_TOLERANCE:
-            self.comparison_traceback.append(f"picture {number} differs by {difference:.2f} grey levels")
+            self.comparison_traceback.append(f"picture {number} differs by {difference:.2f} levels of 255")
             return False
     return True
 
