@@ -1,6 +1,7 @@
 """Training: `fit` runs a recipe on data that lie on the device, from a seed, and can be stopped and continued at any step."""
 
 import math
+import os
 import signal
 import threading
 import time
@@ -269,6 +270,7 @@ def _repeatable(device: torch.device, wanted: bool) -> Iterator[None]:
     """Repeatable kernels inside the block, where they are wanted (CUDA has faster ones that are not)."""
     before = torch.are_deterministic_algorithms_enabled()
     if wanted and device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself with a fixed workspace alone
         torch.use_deterministic_algorithms(True)
     try:
         yield
