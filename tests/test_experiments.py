@@ -38,4 +38,5 @@ def test_first_losses_are_those_of_a_run_and_of_the_seed_alone() -> None:
     torch.manual_seed(6)
     assert losses == first_losses("plain8", small_data(), RECIPE, 1, steps=4, width=4) and len(losses) == 4
     net = build_model("plain8", width=4, in_channels=1, classes=4, seed=1)
-    assert losses == [loss for _, loss, _ in fit(net, small_data(), RECIPE.replaced(curve_every=1), 1, "cpu", iterations=4, progress=False).curve.running]
+    whole = fit(net, small_data(), RECIPE.replaced(curve_every=1), 1, "cpu", iterations=4, progress=False)
+    assert losses == [loss for _, loss, _ in whole.curve.running]
