@@ -12,15 +12,17 @@ import numpy as np
 import pandas as pd
 
 from resnet_nb.published import cifar_errors, fact
+from resnet_nb.recipes import RECIPES
 from resnet_nb.records import all_records, family_and_depth
-from resnet_nb.stats import FEWEST_RUNS, prediction_interval, reproduced
+from resnet_nb.stats import FEWEST_RUNS, prediction_interval, reproduced, wilson_interval
 
 MARGIN = 0.6  # points; what five seeds with a standard deviation of 0.2 predict within: fixed before any run was made
+SILENT = {"name", "curve_every", "evaluations", "warmup_from_depth"}  # fields of a recipe that change no number of a run
 SIZES = {"digits": "16x16 ", "cifar10": "32x32 ", "cifar100": "32x32 "}
 
 COLUMNS = [
     "model", "width", "init", "data", "recipe", "iterations", "split", "protocol", "runs", "seeds", "mean", "std",
-    "low", "high", "source_label", "published", "published_std", "published_runs", "printed", "approximate", "bound",
+    "low", "high", "interval", "source_label", "published", "published_std", "published_runs", "printed", "approximate", "bound",
     "verified", "fact_id", "verdict", "remark",
 ]  # fmt: skip
 UNRECORDED = "no full-length run recorded"
@@ -40,13 +42,17 @@ class Setting:
     iterations: int
     split: str
     protocol: str
+    test_images: int
+    fields: tuple[tuple[str, str], ...]  # of the recipe: one name may have stood for two
 
     @classmethod
     def of(cls, record: dict) -> "Setting":
-        model, data = record["model"], record["data"]
+        model, data, recipe = record["model"], record["data"], record["recipe"]
+        net = model["name"].removeprefix("cifar:").removesuffix("-A")  # both are understood
+        fields = tuple(sorted((name, str(value)) for name, value in recipe.items() if name not in SILENT))
         return cls(
-            data["name"], data["fingerprint"], model["name"], model["width"], model["init"], record["recipe"]["name"],
-            record["iterations"], data["split"], record["protocol"],
+            data["name"], data["fingerprint"], net, model["width"], model["init"], recipe["name"], record["iterations"],
+            data["split"], record["protocol"], data["test_images"], fields,
         )  # fmt: skip
 
     @property
@@ -69,12 +75,17 @@ class Setting:
             yield f"initialisation {self.init}: not the paper's"
         if self.iterations < steps:
             yield f"{self.iterations:,} of {steps:,} iterations: speed, not the end"
-        elif self.recipe != "paper-cifar":
-            yield f"recipe {self.recipe}: not the paper's"
+        elif changed := self._changed():
+            yield f"recipe {self.recipe}: {' and '.join(changed)} not as in the paper's"
         if self.split != "all":
             yield f"split {self.split}: not trained on all 50,000 images"
         if self.protocol != "1-crop":
             yield f"protocol {self.protocol}: not the paper's single view"
+
+    def _changed(self) -> list[str]:
+        """The fields of the recipe that are not as in `paper-cifar` for this depth."""
+        usual = RECIPES["paper-cifar"].for_depth(family_and_depth(self.model)[1]).as_dict()
+        return [name for name, value in self.fields if name in usual and value != str(usual[name])]
 
 
 def scoreboard(records: Iterable[dict] | None = None) -> pd.DataFrame:
@@ -82,9 +93,10 @@ def scoreboard(records: Iterable[dict] | None = None) -> pd.DataFrame:
 
     records: those to show; None for all that are recorded. Where nothing published is comparable, one row says why in
     `remark`; published numbers without a comparable run follow, with 0 runs. A seed counts once in a setting, however
-    many studies hold it. Columns: the setting; runs, seeds, mean, std (of runs), low and high (prediction interval of
-    one more run); source_label, published (a mean where one is printed), published_std, published_runs, printed (the
-    best run where that was printed first), approximate, bound, verified, fact_id; verdict (`stats.reproduced`); remark.
+    many studies hold it. Columns: the setting; runs, seeds, mean, std (of runs), low and high (95 %, of what `interval`
+    says: "one more run" from three runs on, else "test images", what their number leaves open); source_label, published
+    (a mean where one is printed), published_std, published_runs, printed (the best run where that was printed first),
+    approximate, bound, verified, fact_id; verdict (`stats.reproduced`); remark.
     """
     published = _published()
     rows, met = [], set()
@@ -118,17 +130,19 @@ def _by_setting(records: Iterable[dict]) -> list[tuple[Setting, dict[int, float]
 
 def _measured(setting: Setting, errors: dict[int, float]) -> dict:
     values = list(errors.values())
-    several = len(values) > 1
-    low, high = prediction_interval(values) if several else (None, None)
+    mean, enough = float(np.mean(values)), len(values) >= FEWEST_RUNS
+    wrong = round(mean * setting.test_images / 100)
+    low, high = prediction_interval(values) if enough else wilson_interval(wrong, setting.test_images)
     return {
         **{name: value for name, value in vars(setting).items() if name in COLUMNS},
         "protocol": f"{setting.protocol}: the whole {SIZES.get(setting.data, '')}image",
         "runs": len(values),
         "seeds": sorted(errors),
-        "mean": float(np.mean(values)),
-        "std": float(np.std(values, ddof=1)) if several else None,
-        "low": low,
-        "high": high,
+        "mean": mean,
+        "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        "low": max(0.0, low),
+        "high": min(100.0, high),
+        "interval": "one more run" if enough else "test images",
     }
 
 
@@ -166,9 +180,9 @@ def format_scoreboard(table: pd.DataFrame) -> str:
     """The board as text: each setting with what is published beside it, then the published numbers without runs."""
     measured, missing = table[table["runs"] > 0], table[table["runs"] == 0]
     lines = [
-        "Test errors in percent, mean ± standard deviation; in brackets where one more run would lie (95 %).",
-        f'"reproduced": the published value lies there, and within {MARGIN} points of the '
-        f"mean of at least {FEWEST_RUNS} runs.",
+        "Test errors in percent, mean ± standard deviation; in brackets, 95 %, where one more run would lie,",
+        f"with fewer than {FEWEST_RUNS} runs (*) what the number of test images leaves open.",
+        f'"reproduced": the published value lies where one more run would, and within {MARGIN} points of the mean.',
     ]
     if measured.empty:
         lines += ["", "No runs are recorded: `resnet-nb train MODEL --study NAME` records one."]
@@ -191,9 +205,9 @@ def _setting_lines(row: pd.Series) -> list[str]:
     split = "all training images" if row["split"] == "all" else f"split {row['split']}"
     plural = "s" if row["runs"] > 1 else ""
     runs = f"{row['runs']} run{plural} (seed{plural} {', '.join(map(str, row['seeds']))})"
-    error = f"{row['mean']:.2f}"
-    if row["runs"] > 1:
-        error += f" ± {row['std']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+    spread = "" if pd.isna(row["std"]) else f" ± {row['std']:.2f}"
+    star = "" if row["interval"] == "one more run" else "*"
+    error = f"{row['mean']:.2f}{spread} [{row['low']:.2f}, {row['high']:.2f}]{star}"
     return [
         f"{row['model']}{width}{init}; {row['data']}, {row['recipe']}, {row['iterations']:,} iterations, {split}",
         f"    {error}  {runs}; {row['protocol']}",

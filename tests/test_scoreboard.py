@@ -10,21 +10,27 @@ from record_examples import training_record
 
 from resnet_nb import scoreboard as board
 from resnet_nb.published import cifar_errors
+from resnet_nb.recipes import get_recipe
+from resnet_nb.records import family_and_depth
 from resnet_nb.scoreboard import format_scoreboard, scoreboard
-from resnet_nb.stats import prediction_interval
+from resnet_nb.stats import prediction_interval, wilson_interval
 
 FIVE = [8.6, 8.7, 8.8, 8.9, 9.0]
 
 
 def cifar_run(
     net: str, error: float, seed: int = 0, recipe: str = "paper-cifar", iterations: int = 64_000,
-    width: int | None = 16, init: str = "he-fan-in", split: str = "all", protocol: str = "1-crop",
+    width: int | None = 16, init: str = "he-fan-in", split: str = "all", protocol: str = "1-crop", **changed: object,
 ) -> dict:  # fmt: skip
-    """A record of `net` on CIFAR-10 that ended with this test error, trained as in the paper unless said otherwise."""
+    """A record of `net` on CIFAR-10 that ended with this test error, trained as in the paper unless said otherwise.
+
+    changed: fields of the recipe.
+    """
+    fields = get_recipe(recipe).for_depth(family_and_depth(net)[1] or 0).as_dict()
     return training_record(
         model={"name": net, "width": width, "init": init, "in_channels": 3},
         data={"name": "cifar10", "split": split, "train_images": 50_000, "test_images": 10_000},
-        recipe={"name": recipe, "iterations": 2_000 if recipe == "short-cifar" else 64_000},
+        recipe={**fields, **changed},
         iterations=iterations,
         final={"iteration": iterations, "test_error": error},
         seed=seed,
@@ -66,10 +72,35 @@ def test_verdict_is_that_of_the_prediction_interval():
     assert verdicts["akamaster"] == "not reproduced"
 
 
-def test_one_run_has_neither_spread_nor_verdict():
+def test_one_run_has_the_interval_of_its_test_images_and_no_verdict():
     row = scoreboard([cifar_run("resnet56", 7.0)]).query("fact_id == 'c6.resnet56'").iloc[0]
     assert (row["runs"], row["mean"], row["verdict"]) == (1, 7.0, "too few runs")
-    assert pd.isna(row["std"]) and pd.isna(row["low"]) and pd.isna(row["high"])
+    assert pd.isna(row["std"])
+    assert (row["low"], row["high"], row["interval"]) == (*wilson_interval(700, 10_000), "test images")
+
+
+def test_two_runs_predict_no_third():
+    """Student's t with one degree of freedom would put a third one between 2.6 and 11.4 %."""
+    row = scoreboard([cifar_run("resnet56", error, seed) for seed, error in enumerate([6.8, 7.2])]).iloc[0]
+    assert prediction_interval([6.8, 7.2]) == pytest.approx((2.6, 11.4), abs=0.05)
+    assert (row["low"], row["high"], row["interval"]) == (*wilson_interval(700, 10_000), "test images")
+    assert row["std"] == pytest.approx(0.08**0.5)
+
+
+def test_no_interval_goes_below_0():
+    runs = [training_record(seed=seed, final={"test_error": error}) for seed, error in enumerate([0.0, 0.3, 0.9])]
+    row = only(scoreboard(runs))
+    assert row["low"] == 0 < row["high"] and row["interval"] == "one more run"
+
+
+@pytest.mark.parametrize("name", ["cifar:resnet20", "resnet20-A"])
+def test_a_longer_name_of_the_same_net_is_the_same_net(name):
+    table = scoreboard([cifar_run(name, 8.6, seed=9), *five_runs()])
+    assert set(table["runs"]) == {0, 6}
+
+
+def test_how_often_a_curve_was_noted_does_not_part_runs():
+    assert set(scoreboard([cifar_run("resnet20", 8.6, seed=9, curve_every=10), *five_runs()])["runs"]) == {0, 6}
 
 
 def test_resnet_110_is_compared_with_the_papers_mean_and_not_with_its_best_run():
@@ -84,7 +115,8 @@ def test_resnet_110_is_compared_with_the_papers_mean_and_not_with_its_best_run()
     [
         (short_run(), "2,000 of 64,000 iterations: speed, not the end"),
         (cifar_run("resnet20", 12.0, iterations=20_000), "20,000 of 64,000 iterations: speed, not the end"),
-        (cifar_run("resnet20", 8.5, recipe="own"), "recipe own: not the paper's"),
+        (cifar_run("resnet20", 8.5, name="own", rate=0.2), "recipe own: rate not as in the paper's"),
+        (cifar_run("resnet110", 6.9, warmup_iterations=0), "recipe paper-cifar: warmup_iterations not as in the paper's"),
         (cifar_run("resnet20", 10.0, width=8), "width 8, the paper's is 16: another net"),
         (cifar_run("resnet20", 9.0, init="zero-last"), "initialisation zero-last: not the paper's"),
         (cifar_run("resnet20", 9.0, split="45000/5000"), "split 45000/5000: not trained on all 50,000 images"),
@@ -119,6 +151,7 @@ def test_runs_that_differ_in_more_than_the_seed_are_never_averaged():
         training_record(data={"fingerprint": "sha256:" + "1" * 64}),
         training_record(iterations=100),
         training_record(recipe={"name": "own"}),
+        training_record(recipe={"rate": 0.1}),
         training_record(protocol="10-crop"),
     ]
     table = scoreboard(records)
