@@ -140,6 +140,12 @@ def _check_same_run(record: dict, path: Path) -> None:
         raise InputError(f"{what}: file this one in another study.")
 
 
+def check_writable() -> None:
+    """Raise InputError where the package is installed without its checkout: its recorded runs are not there to be added to."""
+    if results_dir().parent == Path(__file__).resolve().parent:
+        raise InputError("--study files records in a checkout of the repository, and this is an installed package: clone it first.")
+
+
 def check_study(study: str) -> None:
     """Raise InputError unless `study` is a name for a folder of results."""
     if not STUDY.fullmatch(study):

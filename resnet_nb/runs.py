@@ -86,6 +86,7 @@ def train(
     """
     if study is not None:
         records.check_study(study)  # before hours of work, not after them
+        records.check_writable()
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     net = build_model(
         plan.model, classes=len(data.classes), in_channels=data.channels, width=plan.width, seed=plan.seed, init=plan.init

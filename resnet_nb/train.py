@@ -196,6 +196,8 @@ class _Run:
             last = range(max(0, self.total - self.recipe.average_batches), self.total)
             average_statistics(self.net, (self.batches(step)[0] for step in last))
         train, validation, test = self.evaluate()
+        if not math.isfinite(train.loss + test.loss):
+            raise RunError("The loss in evaluation mode is not finite, though the batches' was: choose a smaller rate or a warm-up.")
         self.curve.evaluated.append((self.step, train.top1_error, validation and validation.top1_error, test.top1_error))
         warmup = [error for step, _, error in self.curve.running if step == self.recipe.warmup_iterations]
         return Fit(
