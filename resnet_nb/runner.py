@@ -28,11 +28,10 @@ from papermill.engines import NBClientEngine, papermill_engines
 
 from resnet_nb.errors import InputError, RunError
 from resnet_nb.files import write_atomically
-from resnet_nb.notebook import RUNGS
-from resnet_nb.pages import to_html
 
 ENGINE, KERNEL = "reporting", "python3"
 SECONDS_BETWEEN_LINES = 10
+SECONDS_TO_START = 300  # a kernel on a busy machine, the libraries not yet in memory
 SECONDS_TO_END = 15  # nbclient waits 5 s for a kernel before it kills it
 
 
@@ -53,12 +52,17 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook to execute; `live` asks for one line that is rewritten instead of a line every now and then."""
+    """One notebook to execute.
+
+    threads: of the kernel's libraries, None for as many as they choose. live: one line that is rewritten, instead of a
+    line every now and then.
+    """
 
     notebook: Path
     out: Path
     parameters: Mapping[str, Any]
     timeout: int | None
+    threads: int | None
     live: bool
 
     @property
@@ -84,16 +88,20 @@ def run_notebooks(
     values for the cells tagged `parameters`; a notebook gets those that it declares.
 
     Progress goes to standard error. Raises InputError, before anything runs, for what does not exist: a rung, a
-    notebook, a parameter that none of the notebooks declares; and for a folder that cannot be written to.
+    notebook, a parameter that none of the notebooks declares; and for a folder that cannot be written to. Raises
+    RunError when it is interrupted; what the notebooks had executed until then stays.
     """
+    from resnet_nb.notebook import RUNGS  # here, since it imports pandas and matplotlib, and a notebook's process does without
+
     if evidence not in RUNGS:
         raise InputError(f"The rung {evidence!r} is unknown: choose one of {', '.join(RUNGS)}.")
     folder = notebooks_folder()
     chosen = select(sorted(folder.glob("*.ipynb")), only)
     given = assign(chosen, evidence, parameters or {})
     out = writable(folder.parent / "executed" / evidence if out is None else out, folder)
+    threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None
     live = jobs == 1 and sys.stderr.isatty()
-    return _execute_all([Job(path, out, given[path], timeout, live) for path in chosen], jobs)
+    return _execute_all([Job(path, out, given[path], timeout, threads, live) for path in chosen], jobs)
 
 
 def format_outcomes(outcomes: Sequence[Outcome]) -> str:
@@ -154,8 +162,13 @@ def assign(notebooks: Sequence[Path], evidence: str, parameters: Mapping[str, An
             raise InputError(f"{_names(notebooks)} has no parameter {name}: choose from {known}.")
     given = {"EVIDENCE": evidence, **parameters}
     if given.get("DATA_ROOT"):
-        given["DATA_ROOT"] = str(Path(given["DATA_ROOT"]).expanduser().absolute())  # the kernels run in another folder
+        given["DATA_ROOT"] = _absolute(given["DATA_ROOT"])
     return {path: {name: value for name, value in given.items() if name in names} for path, names in declared.items()}
+
+
+def _absolute(folder: str | Path) -> str:
+    """Of a folder that the user names from where they are: the kernels run in another one."""
+    return str(Path(folder).expanduser().absolute())
 
 
 def _declared(path: Path) -> set[str]:
@@ -192,8 +205,6 @@ def writable(out: Path, notebooks: Path) -> Path:
 
 def _execute_all(jobs: Sequence[Job], at_a_time: int) -> list[Outcome]:
     """A process per notebook rather than a pool: one that is killed for want of memory takes no other with it."""
-    if at_a_time > 1:
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // at_a_time)))
     context = multiprocessing.get_context("spawn")
     waiting, running, outcomes = list(jobs), {}, {}
     try:
@@ -213,6 +224,8 @@ def _execute_all(jobs: Sequence[Job], at_a_time: int) -> list[Outcome]:
                 problem = _problem(process.exitcode, answer, job.file(".log"))
                 outcomes[job.name] = _outcome(job, problem, time.monotonic() - start)
                 print(f"{job.name}: {'failed' if problem else 'done'}", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        raise RunError(f"Interrupted: what was executed so far lies in {_shown(jobs[0].out)}.") from None
     finally:
         _end([process for process, *_ in running.values()])
     return [outcomes[job.name] for job in jobs]
@@ -228,7 +241,7 @@ def _outcome(job: Job, problem: str | None, seconds: float) -> Outcome:
 def _problem(exitcode: int | None, answer: Connection, log: Path) -> str | None:
     with contextlib.suppress(EOFError), answer:
         return answer.recv()
-    how = "was killed, perhaps for want of memory" if exitcode == -signal.SIGKILL else f"ended with status {exitcode}"
+    how = "was killed, perhaps for want of memory" if exitcode == -9 else f"ended with status {exitcode}"
     return f"Its process {how}; {_shown(log)} may say why."
 
 
@@ -246,10 +259,16 @@ def _end(processes: Sequence[multiprocessing.Process]) -> None:
 
 def _execute(job: Job, answer: Connection) -> None:
     """Execute one notebook, write its page, and answer with what went wrong, or None."""
+    from resnet_nb.pages import to_html  # here, since it imports nbconvert, which only this process needs
+
     signal.signal(signal.SIGINT, lambda *_: None)  # a Ctrl-C reaches every process; it is the parent that ends this one
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["RESNET_NB_PROGRESS"] = "off"
+    if job.threads:
+        os.environ.setdefault("OMP_NUM_THREADS", str(job.threads))
+    if os.environ.get("RESNET_NB_DATA"):
+        os.environ["RESNET_NB_DATA"] = _absolute(os.environ["RESNET_NB_DATA"])
     report = Report(job.name, _take_over_output(job.file(".log")), job.live)
     papermill_engines.register(ENGINE, ReportingEngine)
     with _this_python_as_kernel():
@@ -292,7 +311,7 @@ def _papermill(job: Job, report: "Report") -> str | None:
     try:
         papermill.execute_notebook(
             _literal(job.notebook), _literal(copy), dict(job.parameters), cwd=job.notebook.parent, kernel_name=KERNEL,
-            engine_name=ENGINE, progress_bar=False, execution_timeout=job.timeout, report=report.cell,
+            engine_name=ENGINE, progress_bar=False, start_timeout=SECONDS_TO_START, execution_timeout=job.timeout, report=report.cell,
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         return textwrap.shorten(f"In [{error.exec_count}] raised {error.ename}: {error.evalue}", 300)
