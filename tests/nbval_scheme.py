@@ -10,10 +10,10 @@ On top of nbval 0.11, for every code cell:
 - The alternative text of a picture is compared like any text, the picture coarsely (PICTURE_TOLERANCE).
 - A cell tagged nbval-ignore-output has to give outputs of the committed kinds in order, so that no figure gets lost.
 
-What a cell may print for comparison, measured on plain and residual nets of 20 and 56 layers over emulated CPUs
-(AVX-512, AVX2, none) and one or two threads: the loss at initialisation differs by up to 3e-5, hence RTOL; after two
-steps at rate 0.05 that of a 56-layer net by 8e-3, after ten that of a 20-layer one by 4e-2. A live figure after a few
-steps therefore belongs in an ignored cell with an assertion below it, as longer runs do.
+What a cell may print for comparison was measured over emulated CPUs (AVX-512, AVX2, none) and one or two threads: the
+losses of the first five iterations of 8-layer nets on digits differ by up to 4e-5, the loss of a 56-layer net at
+initialisation by 3e-5, hence RTOL. But after two steps at rate 0.05 that of a 56-layer net differs by 8e-3, after ten
+that of a 20-layer one by 4e-2: such figures, and longer runs, belong in an ignored cell with an assertion.
 
 The plugin replaces two methods of nbval's cell class, so nbval is pinned to 0.11.
 """
@@ -29,7 +29,7 @@ from nbformat import NotebookNode
 from PIL import Image
 
 SIGNIFICANT = 6
-RTOL = 1e-4
+RTOL = 2e-4
 
 BLOCK = 16  # pixels
 # Levels of 255, the mean over blocks of BLOCK x BLOCK pixels. Unhinted text gives 0.45 on a figure of four curves; one

@@ -204,6 +204,7 @@ VIOLATIONS: list[tuple[rules.Rule, str, Violation]] = [
     (rules.covers_ignored_cells, "assertion on something else", written(3, "figure = 1\nassert figure < 20")),
     (rules.covers_ignored_cells, "assertion on a parameter", written(3, "assert SEED == 0")),
     (rules.covers_ignored_cells, "one of two uncovered", ignored("other = fit(1)", "error = fit(SEED)")),
+    (rules.covers_ignored_cells, "shows nothing live", ignored("error = fit(0)", "show(table)\nassert len(table) > 1")),
     (rules.ignores_at_most_half, "most cells", mostly_ignored),
     (rules.ignores_at_most_half, "by a comment", written(1, "import math  # NBVAL_IGNORE_OUTPUT\n# NBVAL_SKIP")),
     (rules.describes_its_figures, "no text", output(4, picture(""), caption())),
@@ -269,7 +270,7 @@ def test_what_a_rule_has_to_allow_is_allowed(rule, change):
 
 
 def test_words_are_counted_without_code_formulas_tags_and_link_targets():
-    text = "Two words <b>three</b> $x + y$ [four five](https://a.org/b)\n\n```python\nno words\n```\n\n$$a\nb$$ six-seven"
+    text = "Two words <b>three</b> $x + y$ [four five](https://a.org/b)\n\n```python\nwords\n```\n\n$$a\nb$$ six-seven"
     source = "# a comment\n\nx = 1\ny = 2"
     notebook = new_notebook(cells=[new_markdown_cell(text), new_code_cell(source)])
     assert rules.words_per_line(notebook) == 6 / 2

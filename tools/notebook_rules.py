@@ -239,17 +239,19 @@ def covers_ignored_cells(notebook: NotebookNode) -> Iterator[str]:
     """A cell tagged nbval-ignore-output is covered by an assertion on what it computed, in itself or further down.
 
     Further down is the next code cell that is not ignored, which has to be tagged `checks`. The assertion compares or
-    calls something, and depends on a name that the ignored cell changes, or reads if it changes none.
+    calls something, and depends on a name that the ignored cell changes; if the cell changes none and only shows
+    something, on a name that it reads and another ignored cell changes.
     """
     cells = list(parsed(notebook))
     given = set(dir(builtins)) | {name for _, _, tree in cells for name in imported_names(tree)}
     given |= {name for _, cell, tree in cells if tagged(cell, "parameters") for name in changed_names(tree)}
+    live = {name for _, cell, tree in cells if tagged(cell, IGNORED) for name in changed_names(tree)} - given
     for place, (name, cell, tree) in enumerate(cells):
         if not tagged(cell, IGNORED):
             continue
         compared = [later for later in cells[place + 1 :] if not tagged(later[1], IGNORED)][:1]
         checks = [check for _, later, check in compared if tagged(later, CHECKS)]
-        own = changed_names(tree) - given or names_in(tree) - given
+        own = changed_names(tree) - given or names_in(tree) & live
         if not any(own & asserted_names(candidate) for candidate in (tree, *checks)):
             yield f"{name}: ignored by nbval, and covered by no assertion in it or in a cell below tagged {CHECKS}"
 
