@@ -115,15 +115,19 @@ def training_curves(curves: pd.DataFrame, title: str) -> Figure:
 
 
 def _label_lines(axis: Axes, curves: pd.DataFrame, depths: Sequence[int], colour: str) -> None:
-    """Each line's depth to the right of its end, spread so that labels do not overlap."""
+    """Each line's depth to the right of its end, spread so that labels do not overlap; one label where all lines end together."""
     ends = {d: curves[curves["depth"] == d].groupby("iteration")["error"].mean().iloc[-1] for d in depths}
     last = curves["iteration"].max()
-    placed = -np.inf
+    place, beside = last * 1.03, {"va": "center", "color": colour, "fontsize": 9}
+    axis.set_xlim(0, last * 1.16)
+    if max(ends.values()) - min(ends.values()) < 3:
+        axis.annotate(f"{min(depths)} to {max(depths)} layers", (last, 5), ha="right", **beside)
+        return
+    height = -np.inf
     for depth, end in sorted(ends.items(), key=lambda item: item[1]):
-        placed = max(end, placed + 5.5)
-        axis.annotate(f"{depth}", (last, end), xytext=(last * 1.03, placed), va="center", color=colour, fontsize=9)
-    axis.text(last * 1.03, placed + 6.5, "layers", color=colour, fontsize=9)
-    axis.set_xlim(0, last * 1.14)
+        height = max(end, height + 5.5)
+        axis.annotate(f"{depth}", (last, end), (place, height), **beside)
+    axis.text(place, height + 6.5, "layers", **beside)
 
 
 def running_curve(points: Sequence[tuple[int, float, float]], total: int) -> Figure:
