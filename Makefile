@@ -12,6 +12,8 @@ UV := $(BIN)/uv
 READY := $(VENV)/.ready
 
 export JUPYTER_PREFER_ENV_PATH = 1
+# uv then trusts what the machine trusts, as pip does: networks of firms and universities often add a certificate
+export UV_SYSTEM_CERTS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lab environment notebooks lint constraints
