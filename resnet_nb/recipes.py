@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from resnet_nb.errors import InputError
 
+LATER = {"stop_at_loss": 0.0}  # fields added since, and the value with which a recipe is what it was
 CHOICES = {
     "momentum_form": ("caffe", "torch"),
     "decay_on": ("weights", "all"),
@@ -33,6 +34,7 @@ class Recipe:
     statistics: batch normalisation at test time: "moving" averages, or their "average" over `average_batches` training batches after the
         last iteration (the authors' README, for their ImageNet models).
     curve_every: iterations between two points of the running loss and error; evaluations: how often a run of full length is evaluated.
+    stop_at_loss: a run ends at the first point of the running loss that is under it; 0 is never reached.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Recipe:
     average_batches: int = 400
     curve_every: int = 100
     evaluations: int = 16
+    stop_at_loss: float = 0.0
 
     def __post_init__(self) -> None:
         for field, choices in CHOICES.items():
@@ -82,8 +85,9 @@ class Recipe:
         return max(1, self.iterations // self.evaluations)
 
     def as_dict(self) -> dict:
-        """The fields as JSON holds them."""
-        return {**dataclasses.asdict(self), "drops": list(self.drops)}
+        """The fields as JSON holds them. One that came after the first records is left out where it changes nothing, so that those stay equal."""
+        fields = {**dataclasses.asdict(self), "drops": list(self.drops)}
+        return {name: value for name, value in fields.items() if LATER.get(name, ...) != value}
 
 
 RECIPES = {
@@ -100,8 +104,47 @@ DEFAULTS = {"digits": "quick-digits"}  # every other data set is trained as the 
 
 
 def get_recipe(name: str | None = None, data: str = "cifar10") -> Recipe:
-    """The recipe called `name`, or the one made for the data set. Raises InputError that lists the names."""
-    name = name or DEFAULTS.get(data, "paper-cifar")
-    if name not in RECIPES:
-        raise InputError(f"Unknown recipe {name!r}: choose one of {', '.join(RECIPES)}.")
-    return RECIPES[name]
+    """The recipe called `name`, or the one made for the data set.
+
+    A name may go on with fields to change, "quick-digits,rate=0.02,drops=300+450"; the recipe keeps them in its name, in the fields' own
+    order, so that a record's command repeats it. Raises InputError that lists the names or the fields.
+    """
+    base, *changes = (name or DEFAULTS.get(data, "paper-cifar")).split(",")
+    if base not in RECIPES:
+        raise InputError(f"Unknown recipe {base!r}: choose one of {', '.join(RECIPES)}.")
+    return _changed(RECIPES[base], dict(_parsed(change) for change in changes)) if changes else RECIPES[base]
+
+
+def _parsed(change: str) -> tuple[str, object]:
+    """A field and its value from "field=value"; the field's own type says how the value is read. Drops are joined by "+", or "none"."""
+    field, _, text = change.partition("=")
+    kinds = {f.name: f.type for f in dataclasses.fields(Recipe) if f.name != "name"}
+    if field not in kinds:
+        raise InputError(f"A recipe has no field {field!r}: choose from {', '.join(kinds)}.")
+    try:
+        if field == "drops":
+            return field, () if text == "none" else tuple(int(drop) for drop in text.split("+"))
+        if kinds[field] is bool:
+            return field, {"true": True, "false": False}[text]
+        return field, kinds[field](text)
+    except (ValueError, KeyError) as error:
+        like = _shown(getattr(RECIPES["paper-cifar"], field))
+        raise InputError(f"The recipe field {field} cannot be {text!r}: its value is like {like}.") from error
+
+
+def _shown(value: object) -> str:
+    """A field's value as `_parsed` reads it."""
+    if isinstance(value, tuple):
+        return "+".join(map(str, value)) or "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _changed(recipe: Recipe, changes: dict[str, object]) -> Recipe:
+    changed = recipe.replaced(**changes)
+    for field in ("batch_size", "iterations", "curve_every", "evaluations"):
+        if getattr(changed, field) < 1:
+            raise InputError(f"The recipe field {field} is {getattr(changed, field)}: it is at least 1.")
+    if changed.rate <= 0 or changed.pad < 0:
+        raise InputError("A recipe's rate is greater than 0, and its padding not less.")
+    order = [f.name for f in dataclasses.fields(Recipe) if f.name in changes]
+    return changed.replaced(name=",".join([recipe.name, *(f"{field}={_shown(changes[field])}" for field in order)]))

@@ -34,9 +34,9 @@ def results_dir() -> Path:
 def run_name(record: dict) -> str:
     """The file name of a run, from what decides its numbers: `plain20-digits-quick-digits-w8-s0`."""
     model, data, recipe = record["model"], record["data"], record["recipe"]
-    words = [model["name"].replace(":", "-"), data["name"], recipe["name"]]
+    words = [model["name"].replace(":", "-"), data["name"], recipe["name"].replace(",", "-").replace("=", "")]
     words += [f"w{model['width']}"] if model["width"] is not None else []
-    words += [model["init"]] if model["init"] != "he-fan-in" else []
+    words += [model["init"].replace(":", "-")] if model["init"] != "he-fan-in" else []
     words += [f"i{record['iterations']}"] if record["iterations"] != recipe["iterations"] else []
     words += [data["split"].replace("/", "+")] if data["split"] != "all" else []
     return "-".join([*words, f"s{record['seed']}"])
@@ -80,7 +80,8 @@ def validate(record: dict) -> None:
         steps = [0, *record[name]["iteration"], record["iterations"] + 1]
         if any(later <= earlier for earlier, later in zip(steps, steps[1:], strict=False)):
             raise InputError(f"The record's {name} does not go forward from the first iteration to the last.")
-    if record["final"]["iteration"] != record["iterations"]:
+    early = record["recipe"].get("stop_at_loss", 0) > 0 and record["final"]["iteration"] < record["iterations"]
+    if record["final"]["iteration"] != record["evaluations"]["iteration"][-1] or not (early or record["final"]["iteration"] == record["iterations"]):
         raise InputError("The record's final figures are not those of its last iteration.")
     if re.search(r"(^|[\s=\"'])([A-Za-z]:\\|/|~)", record["command"]):
         raise InputError("The record's command holds a path of one machine: write $RESNET_NB_DATA for the data.")
@@ -212,6 +213,8 @@ def to_table(records: Iterable[dict]) -> pd.DataFrame:
                 "split": record["data"]["split"],
                 "seed": record["seed"],
                 "iterations": record["iterations"],
+                "stopped_at": record["final"]["iteration"],
+                "init": record["model"]["init"],
                 "full_length": record["iterations"] == record["recipe"]["iterations"],
                 "protocol": record["protocol"],
                 **{name: record["final"][name] for name in ("train_error", "validation_error", "test_error", "test_top5_error")},

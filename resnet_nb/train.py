@@ -137,24 +137,30 @@ class _Run:
             "conditions": self.conditions,
         }
 
+    @property
+    def over(self) -> bool:
+        """Whether no step is left: the last one was taken, or the running loss is where the recipe stops."""
+        reached = bool(self.curve.running) and self.since == 0 and self.curve.running[-1][1] < self.recipe.stop_at_loss
+        return self.step >= self.total or reached
+
     def go(self, folder: RunFolder | None, every: float, progress: bool, on_point: Callable[[Curve], None] | None) -> None:
         """Take the steps that are left."""
         bar = Progress(self.step, self.total, progress)
         started = saved = time.monotonic()
         before = self.seconds
         with _interrupt_flag() as interrupted, bar:
-            while self.step < self.total:
+            while not self.over:
                 self.take_step()
                 self.seconds = before + time.monotonic() - started
                 if self.step % self.recipe.curve_every == 0 or self.step == self.total:
                     self.add_point()
                     bar.show(self.curve)
-                if self.step % self.recipe.evaluate_every == 0 and self.step < self.total:
+                if self.step % self.recipe.evaluate_every == 0 and not self.over:
                     self.add_evaluation()
                 if on_point is not None and self.since == 0:
                     on_point(self.curve)
                 bar.advance()
-                due = interrupted.is_set() or self.step == self.total or time.monotonic() - saved >= every
+                due = interrupted.is_set() or self.over or time.monotonic() - saved >= every
                 if folder is not None and due:
                     folder.save_checkpoint(self.state())
                     saved = time.monotonic()
@@ -193,7 +199,7 @@ class _Run:
     def finish(self) -> Fit:
         """The final figures: those of the last iteration."""
         if self.recipe.statistics == "average":
-            last = range(max(0, self.total - self.recipe.average_batches), self.total)
+            last = range(max(0, self.step - self.recipe.average_batches), self.step)
             average_statistics(self.net, (self.batches(step)[0] for step in last))
         train, validation, test = self.evaluate()
         if not math.isfinite(train.loss + test.loss):
