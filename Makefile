@@ -48,9 +48,9 @@ lint: $(READY) ## check the style of code and notebooks
 	$(BIN)/python tools/refresh_notebooks.py --check
 	$(BIN)/python tools/badges.py --check
 
-# torch and torchvision are built for each other: their pair changes by hand, everything else to the newest that fits
-constraints: $(UV) ## renew constraints.txt; the pair of torch and torchvision in it stays
-	grep -E '^torch(vision)?==' constraints.txt | $(UV) pip compile --quiet --upgrade --universal --no-annotate --no-header \
+# By hand change torch and torchvision, which are built for each other, and jsonschema: from 4.25 on, with JupyterLab, each import takes 1.3 s
+constraints: $(UV) ## renew constraints.txt; torch, torchvision and jsonschema in it stay
+	grep -E '^(torch|torchvision|jsonschema)==' constraints.txt | $(UV) pip compile --quiet --upgrade --universal --no-annotate --no-header \
 	  --python-version 3.11 --all-extras pyproject.toml --constraint - --output-file constraints.txt
 
 $(UV):

@@ -159,7 +159,8 @@ def assign(notebooks: Sequence[Path], evidence: str, parameters: Mapping[str, An
     for name in parameters:
         if not any(name in names for names in declared.values()):
             known = ", ".join(sorted(set().union(*declared.values())))
-            raise InputError(f"{_names(notebooks)} has no parameter {name}: choose from {known}.")
+            who = f"{notebooks[0].name} has no" if len(notebooks) == 1 else "No notebook has a"
+            raise InputError(f"{who} parameter {name}: choose from {known}.")
     given = {"EVIDENCE": evidence, **parameters}
     if given.get("DATA_ROOT"):
         given["DATA_ROOT"] = _absolute(given["DATA_ROOT"])
@@ -181,10 +182,6 @@ def _declared(path: Path) -> set[str]:
 def _literal(path: Path) -> str:
     """The path for papermill, which takes braces in it for names of parameters."""
     return str(path).replace("{", "{{").replace("}", "}}")
-
-
-def _names(notebooks: Sequence[Path]) -> str:
-    return notebooks[0].name if len(notebooks) == 1 else "None of the notebooks"
 
 
 def writable(out: Path, notebooks: Path) -> Path:

@@ -184,7 +184,7 @@ def unrun(tmp_path, monkeypatch) -> Path:
         ({"evidence": "fast"}, "'fast' is unknown: choose one of stored, quick, full"),
         ({"only": ["07"]}, "No notebook is called '07': choose from 00_start, 01_degradation"),
         ({"only": ["01", "nothing"]}, "'nothing'"),
-        ({"parameters": {"SEEED": 1}}, "None of the notebooks has no parameter SEEED: choose from ALLOW_SLOW, DATA_ROOT"),
+        ({"parameters": {"SEEED": 1}}, "No notebook has a parameter SEEED: choose from ALLOW_SLOW, DATA_ROOT"),
         ({"only": ["00"], "parameters": {"ALLOW_SLOW": True}}, "00_start.ipynb has no parameter ALLOW_SLOW"),
         ({"out": Path("notebooks")}, "would replace the notebooks"),
         ({"out": Path("notebooks/00_start.ipynb")}, "choose another folder with --out"),
