@@ -80,7 +80,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Of the initial weights, the batches, the crops.")] = 0,
     iterations: Annotated[int | None, typer.Option(help="Stop after so many; the schedule stays as it is.")] = None,
     width: Width = None,
-    init: Annotated[str, typer.Option(help="he-fan-in or he-fan-out.")] = "he-fan-in",
+    init: Annotated[str, typer.Option(help="he-fan-in, he-fan-out, or grown:plain20: a trained plain-20, deepened.")] = "he-fan-in",
     split: Split = "all",
     image_size: ImageSize = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder [default: runs/NAME].")] = None,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from resnet_nb import __version__, records
+from resnet_nb import __version__, grow, records
 from resnet_nb.checkpoints import RunFolder
 from resnet_nb.data import Data
 from resnet_nb.devices import device_name, driver_version, resolve_device
@@ -88,15 +88,13 @@ def train(
         records.check_study(study)  # before hours of work, not after them
         records.check_writable()
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    net = build_model(
-        plan.model, classes=len(data.classes), in_channels=data.channels, width=plan.width, seed=plan.seed, init=plan.init
-    )
-    described = _model(plan, data, net)
+    described = _model(plan, data)
     out = out or Path("runs") / records.run_name(_outline(plan, data, described))
     with RunFolder(out, plan.identity(data), fresh=fresh) as folder:
         record, new = folder.record(), False
         if record is None:
             new = True
+            net = _initial_net(plan, data, device, progress, trained=folder.load_checkpoint() is None)
             done = fit(
                 net, data, plan.recipe, plan.seed, device, iterations=plan.iterations, folder=folder,
                 checkpoint_seconds=checkpoint_seconds, deterministic=plan.deterministic, progress=progress,
@@ -125,11 +123,25 @@ def command(plan: Plan, data: Data, study: str | None = None) -> str:
     return text if data.name == "digits" else f'{text} --data-root "$RESNET_NB_DATA"'
 
 
-def _model(plan: Plan, data: Data, net: torch.nn.Module) -> dict:
-    width = plan.width or getattr(getattr(net, "conv1", None), "out_channels", None)
+def _initial_net(plan: Plan, data: Data, device: str, progress: bool, *, trained: bool) -> torch.nn.Module:
+    """The net as the run begins with it; `trained` is False where a checkpoint will replace its weights."""
+    shallow = grow.shallow_net(plan.init, plan.model)
+    if shallow is None:
+        return build_model(
+            plan.model, classes=len(data.classes), in_channels=data.channels, width=plan.width, seed=plan.seed, init=plan.init
+        )
+    return grow.build(
+        shallow, parse(plan.model), data, width=plan.width, seed=plan.seed, device=device, trained=trained, progress=progress
+    )
+
+
+def _model(plan: Plan, data: Data) -> dict:
+    """The model as its record describes it. Raises InputError for a name that says nothing."""
+    init = "he-fan-in" if grow.shallow_net(plan.init, plan.model) else plan.init
+    net = build_model(plan.model, classes=len(data.classes), in_channels=data.channels, width=plan.width, seed=plan.seed, init=init)
     return {
         "name": plan.model,
-        "width": width,
+        "width": plan.width or getattr(getattr(net, "conv1", None), "out_channels", None),
         "in_channels": data.channels,
         "classes": len(data.classes),
         "parameters": count_parameters(net),
