@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from resnet_nb.checkpoints import read_model
 from resnet_nb.data import Data, Images, load_data
 from resnet_nb.devices import resolve_device
@@ -45,7 +47,8 @@ def measure(
     net = build_model(model, classes=len(loaded.classes), in_channels=loaded.channels, width=width or described.get("width"))
     load_weights(net, state, str(weights))
     _check(normalisation, loaded)
-    found = error_rates(net.to(place), images.to(place), normalisation.to(place))
+    net.to(place, memory_format=torch.channels_last)  # as the images come
+    found = error_rates(net, images.to(place), normalisation.to(place))
     rate = {
         "top1_error": round(found.top1_error, 4),
         "top1_interval": [round(bound, 4) for bound in wilson_interval(found.wrong, found.images)],
