@@ -172,3 +172,12 @@ def test_live_prediction_is_what_the_reader_chose(displayed, monkeypatch):
 def test_prediction_without_possible_answers_is_refused():
     with pytest.raises(ValueError, match="either choices or between"):
         notebook.predict("What?")
+
+
+def test_an_error_of_ours_is_one_sentence_in_a_notebook(capsys: pytest.CaptureFixture) -> None:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell.instance()
+    shell.run_cell("from resnet_nb.errors import InputError\nraise InputError('Choose another.')")
+    shown = capsys.readouterr().out
+    assert "InputError: Choose another." in shown and "Traceback" not in shown and "run_cell" not in shown
