@@ -1,8 +1,6 @@
 """The official archives of CIFAR-10 and CIFAR-100, which torchvision fetches, checks and reads."""
 
-import contextlib
 import http.client
-import sys
 import tempfile
 from pathlib import Path
 
@@ -53,8 +51,7 @@ def download(official: Official, root: Path) -> Path:
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as folder:
-            with contextlib.redirect_stdout(sys.stderr):  # standard output is for results, not for torchvision's notes
-                official(folder, download=True)
+            official(folder, download=True)
             return (Path(folder) / official.base_folder).rename(root / official.base_folder)
     except (OSError, RuntimeError, http.client.HTTPException) as error:  # RuntimeError: the checksum is wrong
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
