@@ -103,6 +103,7 @@ def train(
         model, get_recipe(recipe, data), seed, iterations=iterations, width=width, init=init, deterministic=deterministic
     )
     loaded = load_data(data, data_root, split=split, download=download, image_size=image_size)
+    _say(f"data: {loaded.source}")
     record, folder, new = runs.train(
         planned, loaded, out, device=device, study=study, fresh=fresh, checkpoint_seconds=checkpoint_seconds
     )
@@ -155,6 +156,26 @@ def evaluate(
             f"{result['model']}, {row['protocol']}, {row['images']:,} {part} images of {data}: "
             f"top-1 error {row['top1_error']:.2f} % (95 %: {low:.2f} to {high:.2f}), top-5 error {row['top5_error']:.2f} %"
         )
+
+
+@app.command()
+def study(
+    file: Annotated[Path, typer.Argument(help="A study file, such as studies/digits-degradation.yaml.")],
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, each in a process with one CPU thread.")] = 1,
+    data_root: DataRoot = None,
+    device: Device = "auto",
+) -> None:
+    """Run the many runs of a study; what is recorded is skipped, what was stopped goes on."""
+    from resnet_nb.studies import read_study, run_study
+
+    more = ("--device", device, *(("--data-root", str(data_root)) if data_root else ()))
+    found = read_study(file)
+    failed = run_study(found, jobs, more)
+    for words, why in failed:
+        _say(f"failed: resnet-nb {' '.join(words)}: {why}")
+    print(f"{found.name}: {len(found.commands) - len(failed)} of {len(found.commands)} runs are recorded")
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()

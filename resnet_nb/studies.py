@@ -1,0 +1,78 @@
+"""Studies: many runs that answer one question, listed in a YAML file and filed under the study's name, run by run.
+
+    name: digits-grown                  # results/digits-grown/
+    options: --data digits --width 8    # of every run
+    grid:                               # each entry is a product of its lists
+      - models: [plain56, resnet56]
+        recipes: ["quick-digits,rate=0.05,drops=none", "quick-digits,rate=0.01,drops=none"]
+        seeds: [0, 1, 2]
+        options: --init grown:plain20   # of this entry's runs
+
+A study is its commands: each is a `resnet-nb train ... --study NAME`, in a process of its own, so that what is finished is skipped, what was
+stopped goes on, and a single run can be repeated alone.
+"""
+
+import itertools
+import shlex
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from resnet_nb.errors import InputError
+from resnet_nb.records import check_study
+
+FIELDS = {"models", "recipes", "seeds", "options"}
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's name and the words of each of its commands, after `resnet-nb`."""
+
+    name: str
+    commands: tuple[tuple[str, ...], ...]
+
+
+def read_study(path: Path) -> Study:
+    """Read a study file. Raises InputError, naming the file and the field, where it is not one."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be read as a study ({type(error).__name__}): give a file of studies/.") from error
+    if not isinstance(content, dict) or {"name", "grid"} - content.keys() or content.keys() - {"name", "question", "options", "grid"}:
+        raise InputError(f"{path}: a study has a name, a question, options and a grid, and nothing else.")
+    check_study(content["name"])
+    common = shlex.split(content.get("options", ""))
+    commands: list[tuple[str, ...]] = []
+    for entry in content["grid"]:
+        if {"models", "recipes", "seeds"} - entry.keys() or entry.keys() - FIELDS:
+            raise InputError(f"{path}: an entry of the grid has models, recipes, seeds and perhaps options, and nothing else.")
+        own = [*common, *shlex.split(entry.get("options", ""))]
+        # seeds outermost: a study that is stopped has whole seeds, not whole models
+        for seed, model, recipe in itertools.product(entry["seeds"], entry["models"], entry["recipes"]):
+            commands.append(("train", model, *own, "--recipe", recipe, "--seed", str(seed), "--study", content["name"]))
+    return Study(content["name"], tuple(commands))
+
+
+def run_study(study: Study, jobs: int = 1, more: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], str]]:
+    """Run every command of a study, `jobs` at a time, each with `more` words, and say on standard error what was done.
+
+    Several jobs get one CPU thread each. Returns the commands that failed, each with the last line that it printed.
+    """
+    threads = ("--threads", "1") if jobs > 1 else ()
+    failed = []
+
+    def run(numbered: tuple[int, tuple[str, ...]]) -> None:
+        number, words = numbered
+        done = subprocess.run([sys.executable, "-m", "resnet_nb.cli", *words, *threads, *more], capture_output=True, text=True)
+        last = ((done.stdout if done.returncode == 0 else done.stderr).strip().splitlines() or ["no output"])[-1]
+        print(f"{study.name} {number} of {len(study.commands)}: {last}", file=sys.stderr, flush=True)
+        if done.returncode:
+            failed.append((words, last))
+
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(run, enumerate(study.commands, 1)))
+    return failed
