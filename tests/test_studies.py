@@ -41,7 +41,15 @@ def test_a_failed_run_stops_no_other_and_is_named(tmp_path: Path, capsys: pytest
 
 
 @pytest.mark.parametrize(
-    "text", ["", "name: a-study\n", "name: Bad Name\ngrid: []\n", "name: a-study\ngrid: [{models: [plain8]}]\n", "name: a-study\nspeed: 3\ngrid: []\n", "{"]
+    "text",
+    [
+        "",
+        "{",
+        "name: a-study\n",
+        "name: Bad Name\ngrid: []\n",
+        "name: a-study\ngrid: [{models: [plain8]}]\n",
+        "name: a-study\nspeed: 3\ngrid: []\n",
+    ],
 )
 def test_a_file_that_is_no_study_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(text)
