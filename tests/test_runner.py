@@ -1,6 +1,7 @@
 """Notebooks are executed one and all: what they get, what they leave, and what is said when something goes wrong."""
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -140,10 +141,14 @@ def test_cell_that_takes_too_long_and_kernel_that_dies_are_named_in_copy_and_pag
 def test_stopped_run_ends_its_kernel_and_leaves_the_copy_so_far(tmp_path, number):
     note = "import os, pathlib; pathlib.Path('../kernel').write_text(str(os.getpid())); print('before')"
     write(tmp_path, "01_long", note, "import time; pathlib.Path('../sleeps').touch(); time.sleep(600)")
-    process = subprocess.Popen(command(), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: (tmp_path / "sleeps").exists() or process.poll() is not None)
-    process.send_signal(number)
-    _, said = process.communicate(timeout=300)
+    heeds_interrupts = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a command in the background inherits that it does not
+    with subprocess.Popen(command(), cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heeds_interrupts) as process:
+        try:
+            wait_for(lambda: (tmp_path / "sleeps").exists() or process.poll() is not None)
+            process.send_signal(number)
+            _, said = process.communicate(timeout=300)
+        finally:
+            process.kill()
     kernel = int((tmp_path / "kernel").read_text())
     wait_for(lambda: not is_running(kernel))
     assert printed(tmp_path / "executed/quick/01_long.ipynb").startswith("before\n")
