@@ -2,7 +2,6 @@
 
 import io
 import json
-import pickle
 from pathlib import Path
 from types import TracebackType
 
@@ -12,9 +11,12 @@ from filelock import FileLock, Timeout
 
 from resnet_nb.errors import InputError
 from resnet_nb.files import write_atomically
+from resnet_nb.models.weights import read_tensors
 from resnet_nb.normalise import Normalisation
+from resnet_nb.records import read_record
 
 RUN, CHECKPOINT, WEIGHTS, MODEL, MEAN, RECORD = "run.json", "checkpoint.pt", "weights.pt", "model.json", "mean.npy", "record.json"
+LEFT = (RECORD, CHECKPOINT, WEIGHTS, MODEL, MEAN)  # what a run leaves beside run.json; the record first, without which nothing is complete
 
 
 class RunFolder:
@@ -40,6 +42,8 @@ class RunFolder:
             self.lock.acquire()
         except Timeout as error:
             raise InputError(f"Another process is training in {self.path}: wait for it, or choose another --out.") from error
+        except (OSError, NotImplementedError) as error:
+            raise InputError(f"Cannot write in {self.path} ({error}): choose another --out.") from error
         try:
             self._claim()
         except BaseException:
@@ -57,46 +61,62 @@ class RunFolder:
             raise InputError(f"Cannot make the folder {self.path} ({error.strerror}): choose another --out.") from error
 
     def _claim(self) -> None:
-        for rest in self.path.glob(".*.part"):  # of a process that was killed while it wrote
-            rest.unlink(missing_ok=True)
+        foreign = [name for name in LEFT if (self.path / name).exists()]
+        if foreign and not (self.path / RUN).exists():
+            raise InputError(f"{self.path} holds a {foreign[0]} that is of no run here ({RUN} is missing): choose another --out.")
+        for name in (RUN, *LEFT):
+            for rest in self.path.glob(f".{name}.*.part"):  # of a process that was killed while it wrote
+                rest.unlink(missing_ok=True)
         if self.fresh:
-            for name in (RECORD, CHECKPOINT, WEIGHTS, MODEL, MEAN, RUN):  # the record first: without it nothing is complete
+            for name in (*LEFT, RUN):
                 (self.path / name).unlink(missing_ok=True)
         existing = self._read(RUN)
         if existing is None:
             write_atomically(self.path / RUN, json.dumps(self.identity, indent=1) + "\n")
         elif existing != self.identity:
             keys = [key for key in {**existing, **self.identity} if existing.get(key) != self.identity.get(key)]
-            raise InputError(
-                f"{self.path} holds another run (its {', '.join(keys)} differ): choose another --out, or start again with --fresh."
-            )
+            differ = f"its {', '.join(keys)} differ{'s' if len(keys) == 1 else ''}"
+            raise InputError(f"{self.path} holds another run ({differ}): choose another --out, or start again with --fresh.")
 
     def _read(self, name: str) -> dict | None:
         path = self.path / name
         if not path.exists():
             return None
         try:
-            return json.loads(path.read_text())
+            content = json.loads(path.read_text())
         except (ValueError, OSError) as error:
             raise InputError(f"{path} is damaged: start the run again with --fresh.") from error
+        if not isinstance(content, dict):
+            raise InputError(f"{path} is damaged: start the run again with --fresh.")
+        return content
 
     def record(self) -> dict | None:
-        """The record of a run that is complete, else None."""
-        return self._read(RECORD)
+        """The record of a run that is complete, else None. Raises InputError for one that was edited, or whose weights are gone."""
+        if not (self.path / RECORD).exists():
+            return None
+        missing = [name for name in (WEIGHTS, MODEL, MEAN) if not (self.path / name).exists()]
+        if missing:
+            raise InputError(f"{self.path} has a record and no {missing[0]}: start the run again with --fresh.")
+        (self.path / CHECKPOINT).unlink(missing_ok=True)  # of a process that was killed after it wrote the record
+        return read_record(self.path / RECORD)
 
     def load_checkpoint(self) -> dict | None:
-        """The last checkpoint's state, or None. Raises InputError where it cannot be read."""
+        """The last checkpoint's state, or None. Raises InputError where it cannot be read, or is another run's."""
         path = self.path / CHECKPOINT
         if not path.exists():
             return None
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+            stored = read_tensors(path)
+            identity, state = stored["identity"], stored["state"]
+        except (ValueError, KeyError, TypeError, IndexError) as error:
             raise InputError(f"{path} is damaged: start the run again with --fresh.") from error
+        if json.loads(identity) != self.identity:
+            raise InputError(f"{path} is of another run: choose another --out, or start again with --fresh.")
+        return state
 
     def save_checkpoint(self, state: dict) -> None:
         """Replace the checkpoint by `state` (tensors, numbers, strings, lists and dicts of them)."""
-        write_atomically(self.path / CHECKPOINT, serialised(state))
+        write_atomically(self.path / CHECKPOINT, serialised({"identity": json.dumps(self.identity), "state": state}))
 
     def finish(self, weights: dict, model: dict, normalisation: Normalisation, record: dict) -> None:
         """Write what the run leaves, the record last, and remove the checkpoint."""
@@ -124,8 +144,18 @@ def read_model(weights: Path | str) -> tuple[dict, Normalisation] | None:
         return None
     try:
         described = json.loads((folder / MODEL).read_text())
-        mean = torch.from_numpy(np.load(folder / MEAN, allow_pickle=False))
-        std = torch.tensor(described.pop("std"), dtype=torch.float32).view(-1, 1, 1)
-    except (ValueError, OSError, KeyError, EOFError) as error:
-        raise InputError(f"{folder / MODEL} or {MEAN} beside the weights is damaged: give --mean and --std, or train again.") from error
-    return described, Normalisation(mean, std)
+        mean = np.load(folder / MEAN, allow_pickle=False)
+        std = np.array(described.pop("std"), dtype=np.float32).reshape(-1, 1, 1)
+        width = described.get("width")
+        sound = isinstance(described["name"], str) and (width is None or (isinstance(width, int) and width > 0))
+        sound = sound and mean.dtype == np.float32 and mean.ndim == 3 and len(std) == len(mean)
+        sound = sound and bool(np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all())
+    except (ValueError, OSError, KeyError, EOFError, TypeError, AttributeError) as error:
+        raise InputError(_damaged(folder)) from error
+    if not sound:
+        raise InputError(_damaged(folder))
+    return described, Normalisation(torch.from_numpy(mean), torch.from_numpy(std))
+
+
+def _damaged(folder: Path) -> str:
+    return f"{folder / MODEL} or {MEAN} beside the weights is damaged: give --mean and --std with weights elsewhere, or train again."

@@ -46,7 +46,7 @@ def _say(text: str) -> None:
 
 
 def _print_json(value: object) -> None:
-    print(json.dumps(value, indent=1))
+    print(json.dumps(value, indent=1, allow_nan=False))
 
 
 @app.command("run")
@@ -103,11 +103,11 @@ def train(
         model, get_recipe(recipe, data), seed, iterations=iterations, width=width, init=init, deterministic=deterministic
     )
     loaded = load_data(data, data_root, split=split, download=download, image_size=image_size)
-    _say(f"data: {loaded.source}")
     record, folder, new = runs.train(
         planned, loaded, out, device=device, study=study, fresh=fresh, checkpoint_seconds=checkpoint_seconds
     )
     final = record["final"]
+    _say(f"data: {loaded.source}")
     _say(f"{'done' if new else 'nothing left to do, the run is complete'}: {folder}")
     if study:
         _say(f"recorded in the study {study}")
@@ -128,7 +128,7 @@ def evaluate(
     data_root: DataRoot = None,
     protocol: Annotated[str, typer.Option(help="1-crop: for CIFAR nets, the whole image seen once.")] = "1-crop",
     mean: Annotated[str | None, typer.Option(help="Channel means in [0, 1], such as 0.485,0.456,0.406 [default: beside the weights].")] = None,
-    std: Annotated[str | None, typer.Option(help="Channel standard deviations [default: beside the weights, else ones].")] = None,
+    std: Annotated[str | None, typer.Option(help="Channel standard deviations [default: beside the weights; ones with --mean alone].")] = None,
     width: Width = None,
     image_size: ImageSize = None,
     part: Annotated[str, typer.Option("--on", help="test, validation or train.")] = "test",
@@ -247,14 +247,16 @@ def main() -> None:
     """Run the command line; errors that are the user's end in one sentence, not in a traceback."""
     try:
         app()
+    except SystemExit as stopped:
+        if stopped.code != 130:
+            raise
+        _say("resnet-nb: Interrupted: the same command goes on from the last checkpoint, where there is one.")  # typer's 130 for Ctrl-C
+        sys.exit(1)
     except InputError as error:
         _say(f"resnet-nb: {error}")
         sys.exit(2)
     except RunError as error:
         _say(f"resnet-nb: {error}")
-        sys.exit(1)
-    except KeyboardInterrupt:
-        _say("resnet-nb: Interrupted: the same command goes on from the last checkpoint where there is one.")
         sys.exit(1)
 
 

@@ -22,6 +22,10 @@ def resolve_device(name: str = "auto") -> torch.device:
     kind = name.split(":")[0]
     if kind not in available:
         raise InputError(f"Unknown device {name!r}: choose one of {', '.join(NAMES)}.")
+    try:
+        torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"Unknown device {name!r}: choose one of {', '.join(NAMES)}, or one GPU of several such as cuda:1.") from error
     if not available[kind]:
         raise InputError(f"This machine has no {kind} device that torch can use: choose --device cpu or auto.")
     return torch.device(name)

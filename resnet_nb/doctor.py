@@ -54,6 +54,8 @@ def _machine() -> list[Check]:
 
 
 def _data(root: Path | None) -> list[Check]:
+    if not importlib.util.find_spec("torch"):
+        return [Check("data", True, "not looked for: it is read with torch")]
     from resnet_nb.data import available
 
     rows = []

@@ -1,5 +1,6 @@
 """What `resnet-nb evaluate` does: weights from a file, data by name, and error rates under protocols, as one JSON-ready answer."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -9,7 +10,7 @@ from resnet_nb.data import Data, Images, load_data
 from resnet_nb.devices import resolve_device
 from resnet_nb.errors import InputError
 from resnet_nb.evaluate import PROTOCOLS, error_rates
-from resnet_nb.models import build_model, load_weights, read_weights
+from resnet_nb.models import build_model, check_usable, load_weights, read_weights
 from resnet_nb.normalise import Normalisation
 from resnet_nb.stats import wilson_interval
 
@@ -40,6 +41,8 @@ def measure(
     if unknown:
         raise InputError(f"Unknown protocol {unknown[0]!r}: choose from {', '.join(PROTOCOLS)}.")
     place = resolve_device(device)
+    if width is not None and width < 1:
+        raise InputError(f"--width {width}: a net has at least 1 channel.")
     state = read_weights(weights)
     described, normalisation = _beside(weights, model, mean, std)
     loaded = load_data(data, root, split=split, download=download, image_size=image_size)
@@ -48,7 +51,11 @@ def measure(
     load_weights(net, state, str(weights))
     _check(normalisation, loaded)
     net.to(place, memory_format=torch.channels_last)  # as the images come
+    if ":" in model and not model.startswith(("cifar:", "imagenet:")):
+        check_usable(net, model, (loaded.channels, *loaded.image_size), len(loaded.classes))
     found = error_rates(net, images.to(place), normalisation.to(place))
+    if not math.isfinite(found.loss):
+        raise InputError(f"{weights} give scores that are not numbers: the weights hold nan or infinity, or the normalisation is far off.")
     rate = {
         "top1_error": round(found.top1_error, 4),
         "top1_interval": [round(bound, 4) for bound in wilson_interval(found.wrong, found.images)],
@@ -88,6 +95,8 @@ def _numbers(option: str, text: str) -> list[float]:
         values = [float(word) for word in text.split(",")]
     except ValueError as error:
         raise InputError(f"{option} {text!r} is not a list of numbers such as 0.485,0.456,0.406.") from error
+    if not all(map(math.isfinite, values)):
+        raise InputError(f"{option} {text!r}: each value is a finite number.")
     if option == "--std" and min(values) <= 0:
         raise InputError(f"{option} {text!r}: a standard deviation is greater than 0.")
     return values
@@ -104,7 +113,7 @@ def _part(data: Data, part: str) -> Images:
 
 def _check(normalisation: Normalisation, data: Data) -> None:
     shape, image = tuple(normalisation.mean.shape), (data.channels, *data.image_size)
-    if shape[0] not in (1, image[0]) or shape[1:] not in ((1, 1), image[1:]):
+    if shape[0] != image[0] or shape[1:] not in ((1, 1), image[1:]) or len(normalisation.std) != image[0]:
         raise InputError(f"The mean has shape {shape} and the images {image}: give values for {image[0]} channels.")
 
 

@@ -176,7 +176,7 @@ def read_record(path: Path) -> dict:
 def load_study(study: str, results: Path | None = None) -> list[dict]:
     """The records of a study, by file name. Raises InputError where there is none, or one is not sound."""
     folder = (results or results_dir()) / study
-    paths = sorted(folder.glob("*.json"))
+    paths = sorted(folder.glob("[!.]*.json"))
     if not paths:
         known = sorted(entry.name for entry in (results or results_dir()).glob("*") if entry.is_dir())
         raise InputError(f"There are no recorded runs of the study {study!r}; there are those of {', '.join(known) or 'none'}.")
@@ -186,12 +186,12 @@ def load_study(study: str, results: Path | None = None) -> list[dict]:
 def all_records(results: Path | None = None) -> list[dict]:
     """The records of every study."""
     root = results or results_dir()
-    return [read_record(path) for path in sorted(root.glob("*/*.json"))]
+    return [read_record(path) for path in sorted(root.glob("[!.]*/[!.]*.json"))]
 
 
 def family_and_depth(model: str) -> tuple[str | None, int | None]:
     """ "plain" or "residual" and the depth, for the names of the paper's nets; (None, None) for others."""
-    match = re.fullmatch(r"(?:cifar:|imagenet:)?(plain|resnet)(\d+)(?:-[ABC])?", model)
+    match = re.fullmatch(r"(?:cifar:|imagenet:)?(plain|resnet)([1-9][0-9]*)(?:-[ABC])?", model)
     return ("plain" if match[1] == "plain" else "residual", int(match[2])) if match else (None, None)
 
 

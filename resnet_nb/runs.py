@@ -1,6 +1,5 @@
 """One training run from names to files: what `resnet-nb train` does, callable from Python too."""
 
-import datetime
 import os
 import platform
 import shlex
@@ -14,7 +13,8 @@ from resnet_nb.checkpoints import RunFolder
 from resnet_nb.data import Data
 from resnet_nb.devices import device_name, driver_version, resolve_device
 from resnet_nb.errors import InputError
-from resnet_nb.models import build_model, count_parameters, parse
+from resnet_nb.models import build_model, check_usable, count_parameters, parse
+from resnet_nb.models.nets import Net
 from resnet_nb.provenance import source_state
 from resnet_nb.recipes import Recipe
 from resnet_nb.train import Fit, fit
@@ -63,8 +63,8 @@ def plan(
         raise InputError(f"--iterations {iterations}: the recipe {recipe.name} has {recipe.iterations}, and is only ever cut short.")
     if width is not None and width < 1:
         raise InputError(f"--width {width}: a net has at least 1 channel.")
-    if seed < 0:
-        raise InputError(f"--seed {seed}: seeds are 0 or greater.")
+    if not 0 <= seed < 2**63:
+        raise InputError(f"--seed {seed}: seeds are 0 or greater, and less than 2 to the 63rd.")
     depth = parse(model).depth if ":" not in model or model.startswith(("cifar:", "imagenet:")) else 0
     return Plan(model, width, init, recipe.for_depth(depth), seed, iterations or recipe.iterations, deterministic)
 
@@ -87,7 +87,7 @@ def train(
     if study is not None:
         records.check_study(study)  # before hours of work, not after them
         records.check_writable()
-    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    resolve_device(device)  # before anything is written
     described = _model(plan, data)
     out = out or Path("runs") / records.run_name(_outline(plan, data, described))
     with RunFolder(out, plan.identity(data), fresh=fresh) as folder:
@@ -99,7 +99,7 @@ def train(
                 net, data, plan.recipe, plan.seed, device, iterations=plan.iterations, folder=folder,
                 checkpoint_seconds=checkpoint_seconds, deterministic=plan.deterministic, progress=progress,
             )  # fmt: skip
-            record = records.signed(_record(plan, data, described, done, device, started))
+            record = records.signed(_record(plan, data, described, done, device))
             records.validate(record)
             folder.finish(done.net.state_dict(), _evaluable(plan, data, described), done.normalisation, record)
         if study is not None:
@@ -117,6 +117,7 @@ def command(plan: Plan, data: Data, study: str | None = None) -> str:
     words += ["--split", data.split] if data.split != "all" else []
     words += ["--recipe", plan.recipe.name, "--seed", str(plan.seed)]
     words += ["--iterations", str(plan.iterations)] if plan.iterations != plan.recipe.iterations else []
+    words += ["--image-size", str(data.image_size[0])] if data.name == "folder" and len(set(data.image_size)) == 1 else []
     words += ["--deterministic"] if plan.deterministic else []
     words += ["--study", study] if study else []
     text = shlex.join(words)
@@ -127,9 +128,12 @@ def _initial_net(plan: Plan, data: Data, device: str, progress: bool, *, trained
     """The net as the run begins with it; `trained` is False where a checkpoint will replace its weights."""
     shallow = grow.shallow_net(plan.init, plan.model)
     if shallow is None:
-        return build_model(
+        net = build_model(
             plan.model, classes=len(data.classes), in_channels=data.channels, width=plan.width, seed=plan.seed, init=plan.init
         )
+        if not isinstance(net, Net):
+            check_usable(net, plan.model, (data.channels, *data.image_size), len(data.classes))
+        return net
     return grow.build(
         shallow, parse(plan.model), data, width=plan.width, seed=plan.seed, device=device, trained=trained, progress=progress
     )
@@ -172,7 +176,7 @@ def _outline(plan: Plan, data: Data, described: dict) -> dict:
     }
 
 
-def _record(plan: Plan, data: Data, described: dict, done: Fit, device: str, started: str) -> dict:
+def _record(plan: Plan, data: Data, described: dict, done: Fit, device: str) -> dict:
     running, evaluated = zip(*done.curve.running, strict=True), zip(*done.curve.evaluated, strict=True)
     steps, loss, error = (list(column) for column in running)
     at, train_error, validation_error, test_error = (list(column) for column in evaluated)
@@ -210,7 +214,7 @@ def _record(plan: Plan, data: Data, described: dict, done: Fit, device: str, sta
             "device_name": device_name(place),
             "threads": torch.get_num_threads(),
             "deterministic": done.exact,
-            "started": started,
+            "started": done.started,
             "wall_seconds": round(done.seconds, 1),
             "resumed_at": done.resumed_at,
         },

@@ -1,5 +1,6 @@
 """Training: `fit` runs a recipe on data that lie on the device, from a seed, and can be stopped and continued at any step."""
 
+import datetime
 import math
 import os
 import signal
@@ -13,10 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from resnet_nb import __version__
 from resnet_nb.batches import Batches
 from resnet_nb.checkpoints import RunFolder
 from resnet_nb.data import Data
-from resnet_nb.devices import resolve_device
+from resnet_nb.devices import device_name, resolve_device
 from resnet_nb.errors import RunError
 from resnet_nb.evaluate import Errors, average_statistics, error_rates
 from resnet_nb.normalise import Normalisation
@@ -51,6 +53,7 @@ class Fit:
     seconds: float
     resumed_at: list[int]
     exact: bool
+    started: str
 
 
 def fit(
@@ -98,8 +101,10 @@ class _Run:
         self.sums = torch.zeros(2, device=device)  # loss and wrong answers since the last point
         self.since = 0
         self.seconds, self.resumed_at = 0.0, []
+        self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.conditions = {
-            "device": str(device),
+            "device": f"{device}, {device_name(device)}",
+            "package": __version__,
             "threads": torch.get_num_threads(),
             "torch": str(torch.__version__),  # a str of its own class, which a checkpoint cannot hold
             "repeatable": device.type == "cpu" or deterministic,
@@ -114,7 +119,7 @@ class _Run:
         self.net.load_state_dict(state["net"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.since, self.seconds = state["step"], state["since"], state["seconds"]
-        self.sums = state["sums"].to(self.device)
+        self.sums, self.started = state["sums"].to(self.device), state["started"]
         self.curve = Curve([tuple(p) for p in state["running"]], [tuple(p) for p in state["evaluated"]])
         self.resumed_at = [*state["resumed_at"], self.step]
         # bit-identical only where nothing that rounds differently has changed
@@ -132,6 +137,7 @@ class _Run:
             "running": [list(point) for point in self.curve.running],
             "evaluated": [list(point) for point in self.curve.evaluated],
             "seconds": self.seconds,
+            "started": self.started,
             "resumed_at": self.resumed_at,
             "exact": self.exact,
             "conditions": self.conditions,
@@ -176,7 +182,7 @@ class _Run:
         self.since += 1
 
     def add_point(self) -> None:
-        """A point of the running curve; the one place where the loop waits for the device."""
+        """A point of the running curve, for which the loop asks the device for its sums."""
         loss, error = (self.sums / self.since).tolist()
         if not math.isfinite(loss):
             raise RunError(
@@ -202,13 +208,13 @@ class _Run:
             last = range(max(0, self.step - self.recipe.average_batches), self.step)
             average_statistics(self.net, (self.batches(step)[0] for step in last))
         train, validation, test = self.evaluate()
-        if not math.isfinite(train.loss + test.loss):
+        if not all(math.isfinite(errors.loss) for errors in (train, validation, test) if errors):
             raise RunError("The loss in evaluation mode is not finite, though the batches' was: choose a smaller rate or a warm-up.")
         self.curve.evaluated.append((self.step, train.top1_error, validation and validation.top1_error, test.top1_error))
         warmup = [error for step, _, error in self.curve.running if step == self.recipe.warmup_iterations]
         return Fit(
             self.net, self.normalisation, self.curve, self.step, train, validation, test,
-            warmup[0] if warmup else None, self.seconds, self.resumed_at, self.exact,
+            warmup[0] if warmup else None, self.seconds, self.resumed_at, self.exact, self.started,
         )  # fmt: skip
 
 

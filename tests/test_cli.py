@@ -202,3 +202,23 @@ def test_real_cifar10_trains_and_is_evaluated(cifar10_root: Path, tmp_path: Path
     assert "--data-root \"$RESNET_NB_DATA\"" in record["command"] and str(cifar10_root) not in json.dumps(record)
     code, out, err = run("evaluate", "resnet8", "--weights", str(folder / "weights.pt"), *words, "--json")
     assert code == 0 and json.loads(out)["results"][0]["top1_error"] == record["final"]["test_error"]
+
+
+def test_an_edited_record_is_not_filed(whole: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    import shutil
+
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    record = json.loads((folder / "record.json").read_text())
+    record["final"]["test_error"] = 0.01
+    (folder / "record.json").write_text(json.dumps(record))
+    assert "was edited" in refuse(*TRAIN, "--out", str(folder), "--study", "a-study", monkeypatch=monkeypatch, capsys=capsys)
+
+
+def test_weights_that_hold_nan_give_no_error_rate(whole: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    state = final_weights(whole)
+    state["fc.bias"][0] = float("nan")
+    torch.save(state, tmp_path / "w.pt")
+    words = ("evaluate", "plain8", "--weights", str(tmp_path / "w.pt"), "--width", "4", "--mean")
+    assert "not numbers" in refuse(*words, "0.3", monkeypatch=monkeypatch, capsys=capsys)
+    assert "finite" in refuse(*words, "nan", monkeypatch=monkeypatch, capsys=capsys)

@@ -302,3 +302,69 @@ def test_weights_without_a_description_have_none(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text("{}")
     with pytest.raises(InputError, match="damaged"):
         read_model(tmp_path / "weights.pt")
+
+
+def test_crops_and_mirrors_differ_from_step_to_step() -> None:
+    batches = Batches(small_data().train, RECIPE.replaced(pad=4), Normalisation.measured(small_data().train, "pixel-mean"), 0)
+    first, second = batches.crops(0), batches.crops(1)
+    assert all((ours != theirs).any() for ours, theirs in zip(first, second, strict=True))
+
+
+def test_a_run_with_a_split_is_evaluated_on_all_three_parts() -> None:
+    from resnet_nb.data import Images
+
+    whole = small_data()
+    held = Images(whole.train.images[:16], whole.train.labels[:16])
+    data = dataclasses.replace(whole, validation=held, train=Images(whole.train.images[16:], whole.train.labels[16:]))
+    done = fit(net(), data, RECIPE, device="cpu", progress=False)
+    assert done.train.images == 80 and done.validation.images == 16
+    assert done.validation == error_rates(done.net, held, done.normalisation)
+    assert [point[2] for point in done.curve.evaluated][-1] == done.validation.top1_error
+
+
+def test_top_5_counts_the_five_best_of_many_classes() -> None:
+    data = small_data(classes=10)
+    model = build_model("resnet8", width=4, in_channels=1, classes=10)
+    normalisation = Normalisation.measured(data.train, "pixel-mean")
+    with torch.no_grad():
+        ranked = model.eval()(normalisation(data.test.images)).argsort(1, descending=True)
+    expected = sum(int(label) not in row[:5].tolist() for row, label in zip(ranked, data.test.labels, strict=True))
+    assert 0 < error_rates(model, data.test, normalisation).wrong_top5 == expected
+
+
+def test_a_run_that_changed_its_machine_is_not_called_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with RunFolder(tmp_path, {"run": 1}) as folder, monkeypatch.context() as patch, pytest.raises(Stopped):
+        stop_at(5, patch)
+        fit(net(), small_data(), RECIPE, device="cpu", folder=folder, checkpoint_seconds=0, progress=False)
+    with RunFolder(tmp_path, {"run": 1}) as folder:
+        state = folder.load_checkpoint()
+        state["conditions"]["device"], state["seconds"] = "cpu, another processor", 1000.0
+        folder.save_checkpoint(state)
+        resumed = fit(net(), small_data(), RECIPE, device="cpu", folder=folder, progress=False)
+    assert not resumed.exact and resumed.seconds > 1000 and resumed.started == state["started"]
+
+
+def test_a_checkpoint_of_another_run_or_with_a_flipped_bit_is_refused(tmp_path: Path) -> None:
+    with RunFolder(tmp_path, {"seed": 0}) as folder:
+        folder.save_checkpoint({"weights": torch.zeros(5000)})
+    (tmp_path / "run.json").unlink()
+    with pytest.raises(InputError, match="run.json is missing"), RunFolder(tmp_path, {"seed": 7}):
+        pass
+    write_atomically(tmp_path / "run.json", '{"seed": 7}')
+    with RunFolder(tmp_path, {"seed": 7}) as folder, pytest.raises(InputError, match="is of another run"):
+        folder.load_checkpoint()
+    content = bytearray((tmp_path / "checkpoint.pt").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "checkpoint.pt").write_bytes(content)
+    write_atomically(tmp_path / "run.json", '{"seed": 0}')
+    with RunFolder(tmp_path, {"seed": 0}) as folder, pytest.raises(InputError, match="is damaged"):
+        folder.load_checkpoint()
+
+
+def test_fresh_removes_what_an_earlier_run_left_and_nothing_else(tmp_path: Path) -> None:
+    with RunFolder(tmp_path, {"seed": 0}) as folder:
+        folder.save_checkpoint({"step": 1})
+    (tmp_path / "notes.txt").write_text("mine")
+    with RunFolder(tmp_path, {"seed": 1}, fresh=True) as folder:
+        assert folder.load_checkpoint() is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "notes.txt", "run.json"]

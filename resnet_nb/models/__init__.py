@@ -6,6 +6,7 @@ torchvision:NAME         torchvision's model of that name, without weights
 timm:NAME                timm's model of that name, without weights (needs the extra `timm`)
 """
 
+import copy
 import difflib
 import re
 from dataclasses import dataclass
@@ -19,10 +20,10 @@ from resnet_nb.models.deepen import deepen
 from resnet_nb.models.nets import FAN, Net, initialise
 from resnet_nb.models.weights import load_weights, read_weights
 
-__all__ = ["Spec", "build_model", "count_macs", "count_parameters", "deepen", "load_weights", "parse", "read_weights"]
+__all__ = ["Spec", "build_model", "check_usable", "count_macs", "count_parameters", "deepen", "load_weights", "parse", "read_weights"]
 
 IMAGENET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}  # Table 1
-NAME = re.compile(r"(?P<place>cifar:|imagenet:)?(?P<family>plain|resnet)(?P<depth>\d+)(?:-(?P<option>[ABC]))?")
+NAME = re.compile(r"(?P<place>cifar:|imagenet:)?(?P<family>plain|resnet)(?P<depth>[1-9][0-9]{0,4})(?:-(?P<option>[ABC]))?")
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,9 @@ def build_model(
 def _torchvision(name: str, classes: int, in_channels: int) -> nn.Module:
     import torchvision
 
-    if name not in torchvision.models.list_models():
-        near = difflib.get_close_matches(name, torchvision.models.list_models(), 3)
+    classifiers = torchvision.models.list_models(module=torchvision.models)  # detectors and the like fetch weights when they are built
+    if name not in classifiers:
+        near = difflib.get_close_matches(name, classifiers, 3)
         raise InputError(f"torchvision has no model {name!r}; near it: {', '.join(near) or 'none'}.")
     if in_channels != 3:
         raise InputError(f"torchvision's models take 3 channels, these images have {in_channels}: use one of the paper's nets.")
@@ -126,6 +128,18 @@ def _library_model(library: str, name: str, classes: int, in_channels: int, widt
     if width is not None:
         raise InputError(f"{library}:{name} has a width of its own: leave --width out.")
     return LIBRARIES[library](name, classes, in_channels)
+
+
+def check_usable(net: nn.Module, name: str, image: tuple[int, int, int], classes: int) -> None:
+    """Raise InputError unless a library's model turns two images (C, H, W) into scores (2, classes) in training mode."""
+    try:
+        with torch.no_grad():
+            scores = copy.deepcopy(net).cpu().train()(torch.zeros(2, *image))
+    except Exception as error:  # each model has its own way to refuse a size
+        size = f"{image[2]}x{image[1]}"
+        raise InputError(f"{name} cannot take images of {size} pixels: use another model, or a folder with --image-size.") from error
+    if not isinstance(scores, torch.Tensor) or scores.shape != (2, classes):
+        raise InputError(f"{name} does not return one score a class in training mode: use another model.")
 
 
 def count_parameters(net: nn.Module) -> int:

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,15 +18,18 @@ def deepen(net: Net, blocks: int, *, images: Tensor | None = None, seed: int = 0
     are those statistics: give `images`, a normalised batch (N, C, H, W), and the statistics are taken there, in training mode.
     Without `images` a plain net is deepened naively: scale and offset undo the statistics of evaluation mode alone.
 
-    `seed` draws the residual blocks' convolutions (which train once the scale has moved). Raises TypeError for another model.
+    `seed` draws the residual blocks' convolutions (which train once the scale has moved).
+    Raises TypeError for another model, ValueError for blocks < 0.
     """
+    if blocks < 0:
+        raise ValueError(f"deepen inserts blocks: {blocks} is less than none")
     if not isinstance(net, Net):
         raise TypeError(f"deepen takes one of this package's nets, not a {type(net).__name__}")
     deeper = copy.deepcopy(net)
     plain = net.option is None
     places = _stage_statistics(net, images) if plain and images is not None else {}
     like = net.fc.weight
-    for name in net.stages:
+    for number, name in enumerate(net.stages):
         stage = getattr(deeper, name)
         width = stage[-1].conv2.out_channels
         for _ in range(blocks):
@@ -33,7 +37,8 @@ def deepen(net: Net, blocks: int, *, images: Tensor | None = None, seed: int = 0
             if plain:
                 _make_dirac(block, *places.get(name, (like.new_zeros(width), like.new_ones(width))))
             else:
-                initialise(block, seed * 10_000 + len(stage))
+                own_seed = np.random.SeedSequence([seed, number, len(stage)]).generate_state(1, np.uint32)[0]
+                initialise(block, int(own_seed))
                 nn.init.zeros_(block.bn2.weight)
             stage.append(block)
     return deeper.train(net.training)

@@ -1,6 +1,6 @@
 """Weights from files: this package's own, and those in the published CIFAR ResNet layout."""
 
-import pickle
+import zipfile
 from pathlib import Path
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from resnet_nb.errors import InputError
 
+FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 RENAMED = {"linear.": "fc.", ".shortcut.": ".downsample."}  # published name, ours (torchvision's)
 
 
@@ -20,14 +21,37 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(f"There is no weights file {path}: check the path after --weights.")
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        stored = read_tensors(path)
+    except ValueError as error:
         raise InputError(f"{path} is damaged, or holds more than plain tensors, and was not read: fetch it again.") from error
     if isinstance(stored, dict) and isinstance(stored.get("state_dict"), dict):
         stored = stored["state_dict"]
-    if not isinstance(stored, dict) or not stored or not all(isinstance(v, Tensor) for v in stored.values()):
-        raise InputError(f"{path} holds no state dict (names and tensors): give the file that torch.save wrote of one.")
-    return {_our_name(name): tensor for name, tensor in stored.items()}
+    if not isinstance(stored, dict) or not stored or not all(isinstance(k, str) and _is_dense(v) for k, v in stored.items()):
+        raise InputError(f"{path} holds no state dict (names and tensors of real numbers): give the file that torch.save wrote of one.")
+    renamed = {_our_name(name): tensor for name, tensor in stored.items()}
+    if len(renamed) < len(stored):
+        raise InputError(f"{path} names a tensor twice, as linear and as fc or with and without module.: give a plain state dict.")
+    return renamed
+
+
+def read_tensors(path: Path) -> object:
+    """What torch.save wrote to `path`: tensors, numbers, strings and containers of them, nothing that runs code.
+
+    Raises ValueError for any damage: torch itself does not compare the checksums that the file carries.
+    """
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if archive.testzip() is not None:
+                    raise ValueError("a checksum differs")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file fails in many ways, in the archive, in the unpickler, in the tensors
+        raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+def _is_dense(value: object) -> bool:
+    """Whether a value is a tensor such as a state dict holds: real numbers, or a batch counter."""
+    return isinstance(value, Tensor) and value.layout is torch.strided and value.dtype in (torch.int64, *FLOATS)
 
 
 def _our_name(name: str) -> str:
