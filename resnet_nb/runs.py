@@ -103,13 +103,16 @@ def train(
             records.validate(record)
             folder.finish(done.net.state_dict(), _evaluable(plan, data, described), done.normalisation, record)
         if study is not None:
-            record = {**record, "study": study, "command": command(plan, data, study)}
+            record = {**record, "study": study, "command": command(plan, data, study, _cpu_threads(record["provenance"]))}
             records.file_record(record, study)
         return record, out, new
 
 
-def command(plan: Plan, data: Data, study: str | None = None) -> str:
-    """The command that repeats the run, with `$RESNET_NB_DATA` where a path would be."""
+def command(plan: Plan, data: Data, study: str | None = None, threads: int | None = None) -> str:
+    """The command that repeats the run, with `$RESNET_NB_DATA` where a path would be.
+
+    threads: of a run on a CPU, where another number of them adds in another order, and training amplifies the difference.
+    """
     words = ["resnet-nb", "train", plan.model]
     words += ["--width", str(plan.width)] if plan.width is not None else []
     words += ["--init", plan.init] if plan.init != "he-fan-in" else []
@@ -119,6 +122,7 @@ def command(plan: Plan, data: Data, study: str | None = None) -> str:
     words += ["--iterations", str(plan.iterations)] if plan.iterations != plan.recipe.iterations else []
     words += ["--image-size", str(data.image_size[0])] if data.name == "folder" and len(set(data.image_size)) == 1 else []
     words += ["--deterministic"] if plan.deterministic else []
+    words += ["--threads", str(threads)] if threads else []
     words += ["--study", study] if study else []
     text = shlex.join(words)
     return text if data.name == "digits" else f'{text} --data-root "$RESNET_NB_DATA"'
@@ -181,6 +185,20 @@ def _record(plan: Plan, data: Data, described: dict, done: Fit, device: str) -> 
     steps, loss, error = (list(column) for column in running)
     at, train_error, validation_error, test_error = (list(column) for column in evaluated)
     place = resolve_device(device)
+    provenance = {
+        "package": __version__,
+        **source_state(),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "driver": driver_version(place),
+        "device": place.type,
+        "device_name": device_name(place),
+        "threads": torch.get_num_threads(),
+        "deterministic": done.exact,
+        "started": done.started,
+        "wall_seconds": round(done.seconds, 1),
+        "resumed_at": done.resumed_at,
+    }
     return {
         "schema": 1,
         "kind": "training",
@@ -204,22 +222,13 @@ def _record(plan: Plan, data: Data, described: dict, done: Fit, device: str) -> 
             "warmup_error": None if done.warmup_error is None else round(done.warmup_error, 4),
         },
         "protocol": "1-crop",
-        "provenance": {
-            "package": __version__,
-            **source_state(),
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-            "driver": driver_version(place),
-            "device": place.type,
-            "device_name": device_name(place),
-            "threads": torch.get_num_threads(),
-            "deterministic": done.exact,
-            "started": done.started,
-            "wall_seconds": round(done.seconds, 1),
-            "resumed_at": done.resumed_at,
-        },
-        "command": command(plan, data),
+        "provenance": provenance,
+        "command": command(plan, data, threads=_cpu_threads(provenance)),
     }
+
+
+def _cpu_threads(provenance: dict) -> int | None:
+    return provenance["threads"] if provenance["device"] == "cpu" else None
 
 
 def _rounded(values: list[float], digits: int) -> list[float]:

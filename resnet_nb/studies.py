@@ -67,7 +67,8 @@ def run_study(study: Study, jobs: int = 1, more: tuple[str, ...] = ()) -> list[t
 
     def run(numbered: tuple[int, tuple[str, ...]]) -> None:
         number, words = numbered
-        done = subprocess.run([sys.executable, "-m", "resnet_nb.cli", *words, *threads, *more], capture_output=True, text=True)
+        own = () if "--threads" in words else threads
+        done = subprocess.run([sys.executable, "-m", "resnet_nb.cli", *words, *own, *more], capture_output=True, text=True)
         last = ((done.stdout if done.returncode == 0 else done.stderr).strip().splitlines() or ["no output"])[-1]
         print(f"{study.name} {number} of {len(study.commands)}: {last}", file=sys.stderr, flush=True)
         if done.returncode:

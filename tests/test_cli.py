@@ -120,7 +120,7 @@ def test_a_study_files_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert result.exit_code == 0
     (record,) = records.load_study("a-study")
     assert record["command"] == (
-        "resnet-nb train plain8 --width 4 --data digits --recipe quick-digits --seed 0 --iterations 10 --study a-study"
+        "resnet-nb train plain8 --width 4 --data digits --recipe quick-digits --seed 0 --iterations 10 --threads 1 --study a-study"
     )
     assert records.verify() == [] and record["iterations"] == 10 and record["final"]["iteration"] == 10
 

@@ -8,7 +8,7 @@ from resnet_nb import studies
 from resnet_nb.errors import InputError
 from resnet_nb.models import parse
 from resnet_nb.recipes import get_recipe
-from resnet_nb.records import load_study
+from resnet_nb.records import all_records, load_study
 
 STUDIES = sorted((Path(__file__).parents[1] / "studies").glob("*.yaml"))
 
@@ -25,6 +25,11 @@ def test_the_recorded_degradation_study_is_the_one_that_its_file_lists() -> None
     listed = studies.read_study(next(path for path in STUDIES if path.stem == "digits-degradation"))
     recorded = {tuple(record["command"].split()[1:]) for record in load_study("digits-degradation")}
     assert {frozenset(words) for words in listed.commands} == {frozenset(words) for words in recorded}
+
+
+def test_every_recorded_cpu_run_names_its_threads() -> None:
+    runs = [record for record in all_records() if record["provenance"]["device"] == "cpu"]
+    assert runs and all(f"--threads {record['provenance']['threads']} " in f"{record['command']} " for record in runs)
 
 
 def test_a_failed_run_stops_no_other_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
