@@ -119,15 +119,16 @@ def _label_lines(axis: Axes, curves: pd.DataFrame, depths: Sequence[int], colour
     ends = {d: curves[curves["depth"] == d].groupby("iteration")["error"].mean().iloc[-1] for d in depths}
     last = curves["iteration"].max()
     place, beside = last * 1.03, {"va": "center", "color": colour, "fontsize": 9}
-    axis.set_xlim(0, last * 1.16)
+    axis.set_xlim(0, last * 1.19)
     if max(ends.values()) - min(ends.values()) < 3:
         axis.annotate(f"{min(depths)} to {max(depths)} layers", (last, 5), ha="right", **beside)
         return
     height = -np.inf
     for depth, end in sorted(ends.items(), key=lambda item: item[1]):
         height = max(end, height + 5.5)
-        axis.annotate(f"{depth}", (last, end), (place, height), **beside)
-    axis.text(place, height + 6.5, "layers", **beside)
+        leader = {"arrowstyle": "-", "color": colour, "linewidth": 0.6}
+        axis.annotate(f"{depth}", (last, end), (place * 1.03, height), arrowprops=leader, **beside)
+    axis.text(place * 1.03, height + 6.5, "layers", **beside)
 
 
 def running_curve(points: Sequence[tuple[int, float, float]], total: int) -> Figure:
@@ -201,11 +202,11 @@ def protocol_numbers(published: pd.DataFrame, title: str) -> Figure:
         protocols = list(dict.fromkeys(published["protocol"]))
         depths = sorted(published["depth"].unique())
         blue = COLOURS["residual"]
-        look = {"color": blue, "markerfacecolor": "white", "markeredgewidth": 1.8, "markersize": 7}
-        for depth, line, marker in zip(depths, ("-", "--", ":"), "osD", strict=True):
+        look = {"color": blue, "linestyle": "-", "markerfacecolor": "white", "markeredgewidth": 1.8, "markersize": 7}
+        for rank, depth in enumerate(depths):
             group = published[published["depth"] == depth]
             places = [protocols.index(protocol) for protocol in group["protocol"]]
-            axis.plot(places, group["error"], marker, linestyle=line, **look)
+            axis.plot(places, group["error"], "o", linewidth=1 + 0.7 * rank, **look)
             below = depth == depths[-1]  # its numbers go under the line, those of the others over it
             side = {"ha": "right", "va": "top"} if below else {"ha": "left", "va": "bottom"}
             for place, error in zip(places, group["error"], strict=True):

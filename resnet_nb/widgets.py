@@ -4,8 +4,6 @@ import io
 import time
 from typing import TYPE_CHECKING
 
-from resnet_nb.figures import running_curve
-
 if TYPE_CHECKING:
     from resnet_nb.train import Curve
 
@@ -36,6 +34,8 @@ class LiveCurve:
         """Draw the curve as it stands, unless it was drawn a moment ago."""
         if time.monotonic() - self.drawn < SECONDS:
             return
+        from resnet_nb.figures import running_curve  # matplotlib, for who looks on
+
         picture = io.BytesIO()
         running_curve(curve.running, self.total).savefig(picture, format="png", dpi=80)
         self.image.value = picture.getvalue()

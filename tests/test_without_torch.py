@@ -63,3 +63,9 @@ def test_work_goes_without_torch(work: str) -> None:
     lines = (line.removeprefix(" " * 8) for line in WORK[work].splitlines())
     done = run_without_torch("\n".join(lines))
     assert done.returncode == 0, done.stderr
+
+
+def test_doctor_says_that_torch_is_missing_and_what_to_do() -> None:
+    code = "import sys\nsys.argv = ['resnet-nb', 'doctor']\nfrom resnet_nb.cli import main\nmain()"
+    done = run_without_torch(code)
+    assert "Traceback" not in done.stderr and "data" in done.stdout

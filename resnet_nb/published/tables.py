@@ -10,7 +10,7 @@ from resnet_nb.published.loader import Fact, fact
 
 FAMILIES = {"r": "residual", "p": "plain"}
 PAPER_TABLE6 = "He et al. 2015, Table 6"
-FIGURE6 = "Figure 6, read off or caption"
+FIGURE6 = "He et al. 2015, Figure 6"
 SINGLE_VIEW, NOT_STATED = "1-crop: the whole 32x32 image", "not stated"
 
 # facts whose value is a dict of test errors by net, such as r20 or p56
