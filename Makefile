@@ -2,6 +2,9 @@
 
 EVIDENCE ?= quick
 NOTEBOOK ?=
+DATA_ROOT ?=
+DOWNLOAD ?=
+ALLOW_SLOW ?=
 JOBS ?= 1
 TORCH_BACKEND ?=
 VENV ?= .venv
@@ -23,13 +26,16 @@ help: ## say what each target does
 	@echo
 	@echo "  EVIDENCE=stored|quick|full  the rung of evidence [$(EVIDENCE)]"
 	@echo "  NOTEBOOK=01                 one notebook, by its number or name [all]"
+	@echo "  DATA_ROOT=DIR DOWNLOAD=1    the full rung's data: where it lies, fetch it if it is absent"
+	@echo "  ALLOW_SLOW=1                let the full rung run without a GPU"
 	@echo "  JOBS=2                      notebooks at a time [$(JOBS)]"
 	@echo "  TORCH_BACKEND=cpu           in the first call: a torch without the 5 GB of CUDA libraries [the installer's choice]"
 	@echo "  VENV=.venv                  where the environment is made [$(VENV)]"
 	@echo "  PYTHON=python3              what makes it, 3.11 or newer [$(PYTHON)]"
 
 run: $(READY) ## execute the notebooks; copies and pages go to executed/
-	$(BIN)/resnet-nb run --evidence $(EVIDENCE) --jobs $(JOBS) $(addprefix --notebook ,$(NOTEBOOK))
+	$(BIN)/resnet-nb run --evidence $(EVIDENCE) --jobs $(JOBS) $(addprefix --notebook ,$(NOTEBOOK)) \
+	  $(addprefix --data-root ,$(DATA_ROOT)) $(if $(DOWNLOAD),--download) $(if $(ALLOW_SLOW),--allow-slow)
 
 test: $(READY) ## run the unit tests, and the notebooks against their committed outputs
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --nbval tests notebooks

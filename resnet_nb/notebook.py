@@ -58,7 +58,7 @@ def begin(
         raise InputError(f"EVIDENCE = {evidence!r} trains networks, which needs torch: {remedy}.")
     if trains and evidence == "full" and not allow_slow and not _has_gpu():
         times = f"about {cpu_hours:g} hours on this machine, which has no GPU ({gpu_hours:g} with one)"
-        raise InputError(f"EVIDENCE = 'full' takes {times}: choose 'quick', or set ALLOW_SLOW = True.")
+        raise InputError(f"EVIDENCE = 'full' takes {times}: choose 'quick', or set ALLOW_SLOW = True (`--allow-slow`, `make run ALLOW_SLOW=1`).")
     if not trains:
         work = "nothing is trained here"
     elif evidence == "quick":
