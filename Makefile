@@ -13,6 +13,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 READY := $(VENV)/.ready
+FULL = $(if $(DATA_ROOT),--data-root '$(DATA_ROOT)') $(if $(DOWNLOAD),--download) $(if $(ALLOW_SLOW),--allow-slow)
 
 export JUPYTER_PREFER_ENV_PATH = 1
 # uv then trusts what the machine trusts, as pip does: networks of firms and universities often add a certificate
@@ -26,7 +27,8 @@ help: ## say what each target does
 	@echo
 	@echo "  EVIDENCE=stored|quick|full  the rung of evidence [$(EVIDENCE)]"
 	@echo "  NOTEBOOK=01                 one notebook, by its number or name [all]"
-	@echo "  DATA_ROOT=DIR DOWNLOAD=1    the full rung's data: where it lies, fetch it if it is absent"
+	@echo "  DATA_ROOT=DIR               where the full rung's data lies [RESNET_NB_DATA]"
+	@echo "  DOWNLOAD=1                  fetch that data if it is absent"
 	@echo "  ALLOW_SLOW=1                let the full rung run without a GPU"
 	@echo "  JOBS=2                      notebooks at a time [$(JOBS)]"
 	@echo "  TORCH_BACKEND=cpu           in the first call: a torch without the 5 GB of CUDA libraries [the installer's choice]"
@@ -34,8 +36,7 @@ help: ## say what each target does
 	@echo "  PYTHON=python3              what makes it, 3.11 or newer [$(PYTHON)]"
 
 run: $(READY) ## execute the notebooks; copies and pages go to executed/
-	$(BIN)/resnet-nb run --evidence $(EVIDENCE) --jobs $(JOBS) $(addprefix --notebook ,$(NOTEBOOK)) \
-	  $(addprefix --data-root ,$(DATA_ROOT)) $(if $(DOWNLOAD),--download) $(if $(ALLOW_SLOW),--allow-slow)
+	$(BIN)/resnet-nb run $(strip --evidence $(EVIDENCE) --jobs $(JOBS) $(addprefix --notebook ,$(NOTEBOOK)) $(FULL))
 
 test: $(READY) ## run the unit tests, and the notebooks against their committed outputs
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --nbval tests notebooks
