@@ -8,18 +8,21 @@
         seeds: [0, 1, 2]
         options: --init grown:plain20   # of this entry's runs
 
-A study is its commands: each is a `resnet-nb train ... --study NAME`, in a process of its own, so that what is finished is skipped, what was
-stopped goes on, and a single run can be repeated alone.
+A study is its commands: each is a `resnet-nb train ... --study NAME`, so that what is finished is skipped, what was stopped goes on, and a
+single run can be repeated alone.
 """
 
+import io
 import itertools
 import shlex
-import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
+import typer
 import yaml
 
 from resnet_nb.errors import InputError
@@ -60,20 +63,42 @@ def read_study(path: Path) -> Study:
 def run_study(study: Study, jobs: int = 1, more: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], str]]:
     """Run every command of a study, `jobs` at a time, each with `more` words, and say on standard error what was done.
 
-    Several jobs get one CPU thread each. Returns the commands that failed, each with the last line that it printed.
+    Several jobs get one CPU thread each. Returns the commands that failed, each with what was wrong. Ctrl-C stops what is under way, which
+    leaves its checkpoints, and begins nothing more.
     """
     threads = ("--threads", "1") if jobs > 1 else ()
     failed = []
-
-    def run(numbered: tuple[int, tuple[str, ...]]) -> None:
-        number, words = numbered
-        own = () if "--threads" in words else threads
-        done = subprocess.run([sys.executable, "-m", "resnet_nb.cli", *words, *own, *more], capture_output=True, text=True)
-        last = ((done.stdout if done.returncode == 0 else done.stderr).strip().splitlines() or ["no output"])[-1]
-        print(f"{study.name} {number} of {len(study.commands)}: {last}", file=sys.stderr, flush=True)
-        if done.returncode:
-            failed.append((words, last))
-
-    with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(run, enumerate(study.commands, 1)))
+    # processes that live on: importing torch takes as long as many of these runs, and a started process shares nothing with its parent
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        under_way = {}
+        for number, words in enumerate(study.commands, 1):
+            own = () if "--threads" in words else threads
+            under_way[pool.submit(_run, (*words, *own, *more))] = number, words
+        try:
+            for future in as_completed(under_way):
+                number, words = under_way[future]
+                ok, said = future.result() if future.exception() is None else (False, "its process was killed; the same command goes on")
+                print(f"{study.name} {number} of {len(study.commands)}: {said}", file=sys.stderr, flush=True)
+                if not ok:
+                    failed.append((words, said))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     return failed
+
+
+def _run(words: tuple[str, ...]) -> tuple[bool, str]:
+    """Run one command in this process: whether it was done, and the last line that it printed, or what was wrong."""
+    import torch
+
+    from resnet_nb.cli import app
+
+    before, printed = torch.get_num_threads(), io.StringIO()
+    try:
+        with redirect_stdout(printed), redirect_stderr(io.StringIO()):
+            typer.main.get_command(app)(list(words), standalone_mode=False)
+    except Exception as error:  # of this run alone: the others go on
+        return False, getattr(error, "message", None) or str(error) or type(error).__name__
+    finally:
+        torch.set_num_threads(before)
+    return True, (printed.getvalue().strip().splitlines() or ["no output"])[-1]
