@@ -160,9 +160,9 @@ def test_make_hands_its_options_on():
     shown = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "elsewhere/bin/resnet-nb run --evidence stored --jobs 2 --notebook 00 --notebook 01\n" in shown
     assert "--torch-backend cpu --constraint constraints.txt" in shown
-    words = ["make", "--dry-run", "--always-make", "run", "EVIDENCE=full", "DATA_ROOT=my data", "DOWNLOAD=1", "ALLOW_SLOW=1"]
+    words = ["make", "--dry-run", "--always-make", "run", "EVIDENCE=full", "DATA_ROOT=my data", "DOWNLOAD=1", "ALLOW_SLOW=1", "VENV=elsewhere"]
     shown = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert ".venv/bin/resnet-nb run --evidence full --jobs 1 --data-root 'my data' --download --allow-slow\n" in shown
+    assert "elsewhere/bin/resnet-nb run --evidence full --jobs 1 --data-root 'my data' --download --allow-slow\n" in shown
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
