@@ -156,7 +156,7 @@ def check_study(study: str) -> None:
 def _read_sums(folder: Path) -> tuple[dict[str, str], list[str]]:
     """What SHA256SUMS lists, {file name: checksum}, and the lines of it that say nothing."""
     path = folder / SUMS
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     matches = [(line, SUMS_LINE.fullmatch(line)) for line in text.splitlines()]
     return {match["name"]: match["sum"] for _, match in matches if match}, [line for line, match in matches if not match]
 

@@ -16,11 +16,13 @@ import io
 import itertools
 import shlex
 import sys
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Event
 
 import typer
 import yaml
@@ -67,24 +69,38 @@ def run_study(study: Study, jobs: int = 1, more: tuple[str, ...] = ()) -> list[t
     leaves its checkpoints, and begins nothing more.
     """
     threads = ("--threads", "1") if jobs > 1 else ()
+    numbered, stopped = iter(list(enumerate(study.commands, 1))), Event()
     failed = []
-    # processes that live on: importing torch takes as long as many of these runs, and a started process shares nothing with its parent
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        under_way = {}
-        for number, words in enumerate(study.commands, 1):
+
+    def work() -> None:
+        process = None
+        for number, words in numbered:  # one iterator, from which each job takes its next
+            if stopped.is_set():
+                break
+            process = process or _process()
             own = () if "--threads" in words else threads
-            under_way[pool.submit(_run, (*words, *own, *more))] = number, words
+            try:
+                ok, said = process.submit(_run, (*words, *own, *more)).result()
+            except BrokenProcessPool:
+                process, ok, said = None, False, "its process was killed; the same command goes on"
+            print(f"{study.name} {number} of {len(study.commands)}: {said}", file=sys.stderr, flush=True)
+            if not ok:
+                failed.append((words, said))
+        if process is not None:
+            process.shutdown()
+
+    with ThreadPoolExecutor(jobs) as pool:
         try:
-            for future in as_completed(under_way):
-                number, words = under_way[future]
-                ok, said = future.result() if future.exception() is None else (False, "its process was killed; the same command goes on")
-                print(f"{study.name} {number} of {len(study.commands)}: {said}", file=sys.stderr, flush=True)
-                if not ok:
-                    failed.append((words, said))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+            for job in [pool.submit(work) for _ in range(jobs)]:
+                job.result()
+        finally:
+            stopped.set()
     return failed
+
+
+def _process() -> ProcessPoolExecutor:
+    """A process that does one run after another: to import torch takes as long as many of them. It shares nothing with this one."""
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
 
 
 def _run(words: tuple[str, ...]) -> tuple[bool, str]:

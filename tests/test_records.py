@@ -308,3 +308,12 @@ def test_the_digest_depends_on_content_and_not_on_order_or_a_trip_through_a_file
     turned = dict(reversed(content.items()))
     assert records.digest(content) == records.digest(turned) == records.digest(json.loads(records.as_text(content)))
     assert records.digest({**content, "one more": 1}) != records.digest(content)
+
+
+def test_a_folder_in_place_of_the_checksums_leaves_every_record_unlisted(tmp_path: Path) -> None:
+    path = records.file_record(training_record(), "a-study", tmp_path)
+    (path.parent / records.SUMS).unlink()
+    (path.parent / records.SUMS).mkdir()
+    assert [(problem.kind, problem.path) for problem in records.verify(tmp_path)] == [("orphaned", path)]
+    with pytest.raises(RunError):
+        records.file_record(training_record(), "a-study", tmp_path)

@@ -1,5 +1,13 @@
 """A study is its commands: all of them, each by itself, and what failed is named."""
 
+import functools
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -43,6 +51,47 @@ def test_a_failed_run_stops_no_other_and_is_named(tmp_path: Path, capsys: pytest
     failed = studies.run_study(studies.Study(study.name, (unfiled, study.commands[1])))
     assert [words[1] for words, _ in failed] == ["plain9"] and "plain8" in failed[0][1]
     assert "1 of 2: plain8 after 1 iterations" in capsys.readouterr().err
+
+
+def until(there: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not there.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert there.exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_a_killed_run_stops_no_other(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    common = ("train", "plain8", "--width", "4", "--checkpoint-seconds", "0")
+    long, short = ((*common, "--out", str(tmp_path / name), "--iterations", length) for name, length in (("long", "200"), ("short", "1")))
+
+    def kill() -> None:
+        until(tmp_path / "long" / "checkpoint.pt")
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    failed = studies.run_study(studies.Study("a-study", (long, short)))
+    killer.join()
+    assert [words for words, _ in failed] == [long] and "killed" in failed[0][1]
+    assert (tmp_path / "short" / "record.json").exists() and "2 of 2: plain8 after 1 iterations" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_an_interrupted_study_keeps_its_run_and_begins_no_other(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(
+        "name: a-study\noptions: --width 4 --checkpoint-seconds 0\ngrid:\n  - {models: [plain8, resnet8], recipes: [quick-digits], seeds: [0, 1]}\n"
+    )
+    heeds_interrupts = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a command in the background inherits that it does not
+    command = [sys.executable, "-m", "resnet_nb.cli", "study", "s.yaml"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heeds_interrupts) as process:
+        folder = tmp_path / "runs" / "plain8-digits-quick-digits-w4-s0"
+        until(folder / "checkpoint.pt")
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it, to all of them
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 1 and "Interrupted at iteration" in said and "Traceback" not in said
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name] and not (folder / "record.json").exists()
 
 
 @pytest.mark.parametrize(
