@@ -97,7 +97,7 @@ def our_loop(model: str, images: Images) -> Callable[[int], float]:
         nonlocal taken
         started = time.perf_counter()
         for step in range(taken, taken + steps):
-            take_step(net, optimiser, *batches(step), sums)
+            take_step(net, optimiser, *batches(step), sums, recipe)
         taken += steps
         return steps * BATCH / (time.perf_counter() - started)
 

@@ -25,6 +25,7 @@ Download = Annotated[bool, typer.Option("--download", help="Fetch the official a
 Device = Annotated[str, typer.Option(help="auto (CUDA, then MPS, then CPU), cpu, cuda or mps.")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads [default: torch's choice, one a core].")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
+Norm = Annotated[str, typer.Option(help="batch: batch normalisation; none: biases in its place.")]
 Width = Annotated[int | None, typer.Option(help="Channels of the first stage [default: the paper's, 16, or 64 for ImageNet nets].")]
 
 
@@ -80,7 +81,8 @@ def train(
     seed: Annotated[int, typer.Option(help="Of the initial weights, the batches, the crops.")] = 0,
     iterations: Annotated[int | None, typer.Option(help="Stop after so many; the schedule stays as it is.")] = None,
     width: Width = None,
-    init: Annotated[str, typer.Option(help="he-fan-in, he-fan-out, or grown:plain20: a trained plain-20, deepened.")] = "he-fan-in",
+    init: Annotated[str, typer.Option(help="he-fan-in, he-fan-out, delta-orthogonal, or grown:plain20: a trained plain-20, deepened.")] = "he-fan-in",
+    norm: Norm = "batch",
     split: Split = "all",
     image_size: ImageSize = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder [default: runs/NAME].")] = None,
@@ -100,7 +102,7 @@ def train(
 
     runs.set_threads(threads)
     planned = runs.plan(
-        model, get_recipe(recipe, data), seed, iterations=iterations, width=width, init=init, deterministic=deterministic
+        model, get_recipe(recipe, data), seed, iterations=iterations, width=width, init=init, deterministic=deterministic, norm=norm
     )
     loaded = load_data(data, data_root, split=split, download=download, image_size=image_size)
     record, folder, new = runs.train(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from resnet_nb.errors import InputError
 
-LATER = {"stop_at_loss": 0.0}  # fields added since, and the value with which a recipe is what it was
+LATER = {"stop_at_loss": 0.0, "clip_norm": 0.0, "step_limit": 0.0}  # fields added since, and the value with which a recipe is what it was
 CHOICES = {
     "momentum_form": ("caffe", "torch"),
     "decay_on": ("weights", "all"),
@@ -35,6 +35,8 @@ class Recipe:
         last iteration (the authors' README, for their ImageNet models).
     curve_every: iterations between two points of the running loss and error; evaluations: how often a run of full length is evaluated.
     stop_at_loss: a run ends at the first point of the running loss that is under it; 0 is never reached.
+    clip_norm: the largest norm that the gradient of all parameters together may have; 0 is no limit.
+    step_limit: the largest norm of a convolution's step, as a share of the norm of its weights; 0 is no limit. The velocity stays as it is.
     """
 
     name: str
@@ -58,6 +60,8 @@ class Recipe:
     curve_every: int = 100
     evaluations: int = 16
     stop_at_loss: float = 0.0
+    clip_norm: float = 0.0
+    step_limit: float = 0.0
 
     def __post_init__(self) -> None:
         for field, choices in CHOICES.items():
@@ -144,7 +148,7 @@ def _changed(recipe: Recipe, changes: dict[str, object]) -> Recipe:
     for field in ("batch_size", "iterations", "curve_every", "evaluations"):
         if getattr(changed, field) < 1:
             raise InputError(f"The recipe field {field} is {getattr(changed, field)}: it is at least 1.")
-    if changed.rate <= 0 or changed.pad < 0:
-        raise InputError("A recipe's rate is greater than 0, and its padding not less.")
+    if changed.rate <= 0 or min(changed.pad, changed.clip_norm, changed.step_limit) < 0:
+        raise InputError("A recipe's rate is greater than 0, and its padding, clip_norm and step_limit are not less.")
     order = [f.name for f in dataclasses.fields(Recipe) if f.name in changes]
     return changed.replaced(name=",".join([recipe.name, *(f"{field}={_shown(changes[field])}" for field in order)]))

@@ -37,6 +37,7 @@ def run_name(record: dict) -> str:
     words = [model["name"].replace(":", "-"), data["name"], recipe["name"].replace(",", "-").replace("=", "")]
     words += [f"w{model['width']}"] if model["width"] is not None else []
     words += [model["init"].replace(":", "-")] if model["init"] != "he-fan-in" else []
+    words += [f"norm-{model['norm']}"] if "norm" in model else []
     words += [f"i{record['iterations']}"] if record["iterations"] != recipe["iterations"] else []
     words += [data["split"].replace("/", "+")] if data["split"] != "all" else []
     return "-".join([*words, f"s{record['seed']}"])
@@ -215,6 +216,7 @@ def to_table(records: Iterable[dict]) -> pd.DataFrame:
                 "iterations": record["iterations"],
                 "stopped_at": record["final"]["iteration"],
                 "init": record["model"]["init"],
+                "norm": record["model"].get("norm", "batch"),
                 "full_length": record["iterations"] == record["recipe"]["iterations"],
                 "protocol": record["protocol"],
                 **{name: record["final"][name] for name in ("train_error", "validation_error", "test_error", "test_top5_error")},

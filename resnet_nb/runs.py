@@ -31,6 +31,7 @@ class Plan:
     seed: int
     iterations: int
     deterministic: bool = False
+    norm: str = "batch"
 
     def identity(self, data: Data) -> dict:
         """What `run.json` keeps, so that another command in the same folder is refused."""
@@ -45,6 +46,7 @@ class Plan:
             "seed": self.seed,
             "iterations": self.iterations,
             "deterministic": self.deterministic,
+            **_changed_norm(self.norm),
         }
 
 
@@ -57,6 +59,7 @@ def plan(
     width: int | None = None,
     init: str = "he-fan-in",
     deterministic: bool = False,
+    norm: str = "batch",
 ) -> Plan:
     """A plan whose recipe is the one that a net of this depth is trained with. Raises InputError for what cannot be."""
     if iterations is not None and not 1 <= iterations <= recipe.iterations:
@@ -66,7 +69,12 @@ def plan(
     if not 0 <= seed < 2**63:
         raise InputError(f"--seed {seed}: seeds are 0 or greater, and less than 2 to the 63rd.")
     depth = parse(model).depth if ":" not in model or model.startswith(("cifar:", "imagenet:")) else 0
-    return Plan(model, width, init, recipe.for_depth(depth), seed, iterations or recipe.iterations, deterministic)
+    return Plan(model, width, init, recipe.for_depth(depth), seed, iterations or recipe.iterations, deterministic, norm)
+
+
+def _changed_norm(norm: str) -> dict:
+    """What a record says of the normalisation layers: nothing where they are the paper's, as in the first records."""
+    return {"norm": norm} if norm != "batch" else {}
 
 
 def train(
@@ -116,6 +124,7 @@ def command(plan: Plan, data: Data, study: str | None = None, threads: int | Non
     words = ["resnet-nb", "train", plan.model]
     words += ["--width", str(plan.width)] if plan.width is not None else []
     words += ["--init", plan.init] if plan.init != "he-fan-in" else []
+    words += ["--norm", plan.norm] if plan.norm != "batch" else []
     words += ["--data", data.name]
     words += ["--split", data.split] if data.split != "all" else []
     words += ["--recipe", plan.recipe.name, "--seed", str(plan.seed)]
@@ -132,9 +141,7 @@ def _initial_net(plan: Plan, data: Data, device: str, progress: bool, *, trained
     """The net as the run begins with it; `trained` is False where a checkpoint will replace its weights."""
     shallow = grow.shallow_net(plan.init, plan.model)
     if shallow is None:
-        net = build_model(
-            plan.model, classes=len(data.classes), in_channels=data.channels, width=plan.width, seed=plan.seed, init=plan.init
-        )
+        net = _build(plan, data, plan.init)
         if not isinstance(net, Net):
             check_usable(net, plan.model, (data.channels, *data.image_size), len(data.classes))
         return net
@@ -145,8 +152,10 @@ def _initial_net(plan: Plan, data: Data, device: str, progress: bool, *, trained
 
 def _model(plan: Plan, data: Data) -> dict:
     """The model as its record describes it. Raises InputError for a name that says nothing."""
-    init = "he-fan-in" if grow.shallow_net(plan.init, plan.model) else plan.init
-    net = build_model(plan.model, classes=len(data.classes), in_channels=data.channels, width=plan.width, seed=plan.seed, init=init)
+    grown = grow.shallow_net(plan.init, plan.model) is not None
+    if grown and plan.norm != "batch":
+        raise InputError(f"--init {plan.init} needs batch normalisation, which makes an inserted block the identity: leave --norm out.")
+    net = _build(plan, data, "he-fan-in" if grown else plan.init)
     return {
         "name": plan.model,
         "width": plan.width or getattr(getattr(net, "conv1", None), "out_channels", None),
@@ -154,7 +163,14 @@ def _model(plan: Plan, data: Data) -> dict:
         "classes": len(data.classes),
         "parameters": count_parameters(net),
         "init": plan.init,
+        **_changed_norm(plan.norm),
     }
+
+
+def _build(plan: Plan, data: Data, init: str) -> torch.nn.Module:
+    return build_model(
+        plan.model, classes=len(data.classes), in_channels=data.channels, width=plan.width, seed=plan.seed, init=init, norm=plan.norm
+    )
 
 
 def _evaluable(plan: Plan, data: Data, described: dict) -> dict:

@@ -177,7 +177,7 @@ class _Run:
     def take_step(self) -> None:
         """One update with the schedule's rate."""
         set_rate(self.optimiser, self.recipe.rate_at(self.step), self.recipe.momentum_form)
-        take_step(self.net, self.optimiser, *self.batches(self.step), self.sums)
+        take_step(self.net, self.optimiser, *self.batches(self.step), self.sums, self.recipe)
         self.step += 1
         self.since += 1
 
@@ -218,14 +218,31 @@ class _Run:
         )  # fmt: skip
 
 
-def take_step(net: nn.Module, optimiser: torch.optim.Optimizer, images: Tensor, labels: Tensor, sums: Tensor) -> None:
+def take_step(net: nn.Module, optimiser: torch.optim.Optimizer, images: Tensor, labels: Tensor, sums: Tensor, recipe: Recipe) -> None:
     """One update on one batch; its loss and share of wrong answers are added to `sums` (2,), so that nothing waits for the device."""
     scores = net(images)
     loss = F.cross_entropy(scores, labels)
     optimiser.zero_grad()
     loss.backward()
-    optimiser.step()
+    if recipe.clip_norm:
+        nn.utils.clip_grad_norm_(net.parameters(), recipe.clip_norm)
+    if recipe.step_limit:
+        _limited_step(net, optimiser, recipe.step_limit)
+    else:
+        optimiser.step()
     sums += torch.stack([loss.detach(), (scores.argmax(1) != labels).float().mean()])
+
+
+@torch.no_grad()
+def _limited_step(net: nn.Module, optimiser: torch.optim.Optimizer, limit: float) -> None:
+    """The optimiser's step, shortened for each convolution to `limit` times the norm of its weights."""
+    kernels = [parameter for parameter in net.parameters() if parameter.ndim == 4]
+    before = [kernel.clone() for kernel in kernels]
+    optimiser.step()
+    for kernel, old in zip(kernels, before, strict=True):
+        step = kernel - old
+        share = step.norm() / (limit * old.norm())
+        kernel.copy_(torch.where(share > 1, old + step / share, kernel))
 
 
 def sgd(net: nn.Module, recipe: Recipe) -> torch.optim.SGD:

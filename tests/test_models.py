@@ -208,3 +208,46 @@ def test_libraries_models_are_built_by_name() -> None:
     assert build_model("torchvision:resnet18", classes=7).fc.out_features == 7
     with pytest.raises(InputError, match="width"):
         build_model("torchvision:resnet18", width=8)
+
+
+def test_without_normalisation_each_convolution_has_a_bias_in_its_place() -> None:
+    net, normed = build_model("resnet8-B", width=4, norm="none"), build_model("resnet8-B", width=4)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
+    convolutions = [module for module in net.modules() if isinstance(module, nn.Conv2d)]
+    assert all(conv.bias is not None and not conv.bias.any() for conv in convolutions)
+    assert torch.equal(net.layer2[0].conv1.weight, normed.layer2[0].conv1.weight)
+    x = torch.randn(2, 3, 8, 8)
+    y = F.relu(F.conv2d(x, net.conv1.weight, net.conv1.bias, padding=1))
+    torch.testing.assert_close(F.relu(net.bn1(net.conv1(x))), y)
+    assert count_parameters(net) == count_parameters(normed) - sum(conv.out_channels for conv in convolutions)
+
+
+def test_biases_beside_normalisation_change_nothing_in_training_mode() -> None:
+    net, biased = build_model("plain8", width=4, seed=3), build_model("plain8", width=4, seed=3, conv_bias=True)
+    for name, parameter in biased.named_parameters():
+        if "conv" in name and name.endswith("bias"):
+            nn.init.normal_(parameter)
+    x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(biased.train()(x), net.train()(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("option", ({"norm": "layer"}, {"init": "glorot"}))
+def test_an_unknown_norm_or_initialisation_is_refused(option: dict) -> None:
+    with pytest.raises(InputError, match="choose one of"):
+        build_model("plain8", **option)
+    with pytest.raises(InputError, match="layers of its own"):
+        build_model("torchvision:resnet18", norm="none")
+
+
+def test_delta_orthogonal_kernels_are_orthogonal_at_their_centre_with_the_norm_of_fan_in() -> None:
+    net, he = build_model("plain20", seed=1, init="delta-orthogonal"), build_model("plain20", seed=1)
+    for name, module in net.named_modules():
+        if isinstance(module, nn.Conv2d):
+            kernel = module.weight.detach().clone()
+            matrix = kernel[:, :, 1, 1].clone()
+            kernel[:, :, 1, 1] = 0
+            assert not kernel.any()
+            torch.testing.assert_close(matrix.T @ matrix, 2 * torch.eye(matrix.shape[1]), rtol=1e-5, atol=1e-5)
+            if module.in_channels == module.out_channels:
+                assert matrix.norm() == pytest.approx(he.get_submodule(name).weight.norm().item(), rel=0.12)
+    assert net.fc.weight.std() > 0

@@ -368,3 +368,34 @@ def test_fresh_removes_what_an_earlier_run_left_and_nothing_else(tmp_path: Path)
     with RunFolder(tmp_path, {"seed": 1}, fresh=True) as folder:
         assert folder.load_checkpoint() is None
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "notes.txt", "run.json"]
+
+
+def one_step(changes: str) -> tuple[torch.nn.Module, torch.nn.Module]:
+    """A net before and after one step of a recipe with these changes, without weight decay."""
+    recipe = get_recipe(f"quick-digits,weight_decay=0,batch_size=16,rate=1.0,curve_every=1,{changes}")
+    before = net()
+    return before, fit(net(), small_data(), recipe, device="cpu", iterations=1, progress=False).net
+
+
+def test_a_limited_step_is_the_same_step_shortened_for_each_convolution() -> None:
+    (before, free), (_, limited) = one_step("step_limit=0"), one_step("step_limit=0.02")
+    start, full = dict(before.named_parameters()), dict(free.named_parameters())
+    shortened = 0
+    for name, parameter in limited.named_parameters():
+        step, whole = parameter - start[name], full[name] - start[name]
+        if parameter.ndim == 4 and whole.norm() > 0.02 * start[name].norm():
+            shortened += 1
+            torch.testing.assert_close(step, whole * (0.02 * start[name].norm() / whole.norm()), rtol=1e-3, atol=1e-6)
+        else:
+            torch.testing.assert_close(step, whole)
+    assert shortened > 2
+
+
+def test_a_clipped_gradient_is_the_same_one_with_the_norm_asked_for() -> None:
+    (before, free), (_, clipped) = one_step("clip_norm=0"), one_step("clip_norm=0.01")
+    start = dict(before.named_parameters())
+    norm = sum((parameter - start[name]).square().sum() for name, parameter in free.named_parameters()).sqrt()
+    assert norm > 0.01  # at rate 1 a first step is the gradient
+    full = dict(free.named_parameters())
+    for name, parameter in clipped.named_parameters():
+        torch.testing.assert_close(parameter - start[name], (full[name] - start[name]) * 0.01 / norm, rtol=1e-3, atol=1e-6)

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_nb.errors import InputError
 from resnet_nb.models.deepen import deepen
-from resnet_nb.models.nets import FAN, Net, initialise
+from resnet_nb.models.nets import INITS, NORMS, Net, initialise
 from resnet_nb.models.weights import load_weights, read_weights
 
 __all__ = ["Spec", "build_model", "check_usable", "count_macs", "count_parameters", "deepen", "load_weights", "parse", "read_weights"]
@@ -77,23 +77,31 @@ def build_model(
     width: int | None = None,
     seed: int = 0,
     init: str = "he-fan-in",
+    norm: str = "batch",
+    conv_bias: bool = False,
 ) -> nn.Module:
     """Build the model called `name`, initialised from `seed` alone.
 
     width: channels of the first stage (the paper's 16 for CIFAR nets, 64 for ImageNet nets when None); the next stages
-    double it. Libraries' models keep their own initialisation, under `seed`. Raises InputError for a name that says nothing or two things.
+    double it. init: one of `nets.INITS`; norm, conv_bias: as in `nets.Net`. Libraries' models keep their own layers and initialisation, under
+    `seed`. Raises InputError for a name that says nothing or two things.
     """
     library, _, rest = name.partition(":")
     spec = None if library in LIBRARIES else parse(name)
-    if init not in FAN:
-        raise InputError(f"Unknown initialisation {init!r}: choose one of {', '.join(FAN)}.")
+    for what, value, choices in (("initialisation", init, INITS), ("normalisation", norm, NORMS)):
+        if value not in choices:
+            raise InputError(f"Unknown {what} {value!r}: choose one of {', '.join(choices)}.")
+    if spec is None and (norm, conv_bias) != ("batch", False):
+        raise InputError(f"{name} has layers of its own: leave --norm and --conv-bias out.")
     with torch.random.fork_rng(devices=[]):  # layers draw from the global generator when they are made; leave it as it was
         torch.manual_seed(seed)
         if spec is None:
             return _library_model(library, rest, classes, in_channels, width)
         first = width or (64 if spec.stem == "imagenet" else 16)
         widths = [first * 2**stage for stage in range(len(spec.blocks))]
-        net = Net(spec.blocks, widths, spec.option, stem=spec.stem, in_channels=in_channels, classes=classes)
+        net = Net(
+            spec.blocks, widths, spec.option, stem=spec.stem, in_channels=in_channels, classes=classes, norm=norm, conv_bias=conv_bias
+        )
     initialise(net, seed, init)
     return net
 

@@ -19,12 +19,14 @@ def deepen(net: Net, blocks: int, *, images: Tensor | None = None, seed: int = 0
     Without `images` a plain net is deepened naively: scale and offset undo the statistics of evaluation mode alone.
 
     `seed` draws the residual blocks' convolutions (which train once the scale has moved).
-    Raises TypeError for another model, ValueError for blocks < 0.
+    Raises TypeError for another model, ValueError for blocks < 0 and for a net without batch normalisation.
     """
     if blocks < 0:
         raise ValueError(f"deepen inserts blocks: {blocks} is less than none")
     if not isinstance(net, Net):
         raise TypeError(f"deepen takes one of this package's nets, not a {type(net).__name__}")
+    if net.norm != "batch":
+        raise ValueError("deepen needs batch normalisation, whose scale and offset make an inserted block the identity")
     deeper = copy.deepcopy(net)
     plain = net.option is None
     places = _stage_statistics(net, images) if plain and images is not None else {}
@@ -33,7 +35,7 @@ def deepen(net: Net, blocks: int, *, images: Tensor | None = None, seed: int = 0
         stage = getattr(deeper, name)
         width = stage[-1].conv2.out_channels
         for _ in range(blocks):
-            block = Block(width, width, 1, None if plain else "A").to(like.device, like.dtype)
+            block = Block(width, width, 1, None if plain else "A", conv_bias=net.conv1.bias is not None).to(like.device, like.dtype)
             if plain:
                 _make_dirac(block, *places.get(name, (like.new_zeros(width), like.new_ones(width))))
             else:
@@ -49,6 +51,8 @@ def _make_dirac(block: Block, mean: Tensor, variance: Tensor) -> None:
     """Make a plain block pass its input on: Dirac kernels, and normalisation that gives back what it takes away."""
     for conv, bn in ((block.conv1, block.bn1), (block.conv2, block.bn2)):
         nn.init.dirac_(conv.weight)
+        if conv.bias is not None:
+            conv.bias.zero_()
         bn.running_mean.copy_(mean)
         bn.running_var.copy_(variance)
         bn.weight.copy_((variance + bn.eps).sqrt())

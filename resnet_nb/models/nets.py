@@ -11,6 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 FAN = {"he-fan-in": 1, "he-fan-out": 0}  # which side of a weight (out, in, k, k) the variance is divided by
+INITS = (*FAN, "delta-orthogonal")
+NORMS = ("batch", "none")
+
+
+def _norm(channels: int, norm: str) -> nn.Module:
+    return nn.BatchNorm2d(channels) if norm == "batch" else nn.Identity()
 
 
 class ZeroPadShortcut(nn.Module):
@@ -30,34 +36,36 @@ class ZeroPadShortcut(nn.Module):
         return F.pad(x[:, :, :: self.stride, :: self.stride], self.padding)
 
 
-def projection(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
+def projection(in_channels: int, out_channels: int, stride: int, norm: str = "batch", conv_bias: bool = False) -> nn.Sequential:
     """Options B and C (section 3.3): a 1x1 convolution with batch normalisation."""
-    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=conv_bias), _norm(out_channels, norm))
 
 
-def shortcut(option: str, in_channels: int, out_channels: int, stride: int) -> nn.Module:
+def shortcut(option: str, in_channels: int, out_channels: int, stride: int, norm: str = "batch", conv_bias: bool = False) -> nn.Module:
     """The shortcut of one block. A: no parameters. B: projections where the shape changes. C: projections everywhere."""
     changes = stride != 1 or in_channels != out_channels
     if option == "C" or (option == "B" and changes):
-        return projection(in_channels, out_channels, stride)
+        return projection(in_channels, out_channels, stride, norm, conv_bias)
     return ZeroPadShortcut(in_channels, out_channels, stride) if changes else nn.Identity()
 
 
 class Block(nn.Module):
     """Two 3x3 convolutions, each with batch normalisation (Figure 2); the input is added before the last ReLU.
 
-    option: "A", "B" or "C" for a residual block, None for a plain one, which differs in the addition alone.
+    option: "A", "B" or "C" for a residual block, None for a plain one, which differs in the addition alone. norm, conv_bias: as in `Net`.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, option: str | None = None):
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int = 1, option: str | None = None, norm: str = "batch", conv_bias: bool = False
+    ):
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(out_channels)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=conv_bias)
+        self.bn1 = _norm(out_channels, norm)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=conv_bias)
+        self.bn2 = _norm(out_channels, norm)
         self.residual = option is not None
         if self.residual:
-            self.downsample = shortcut(option, in_channels, out_channels, stride)
+            self.downsample = shortcut(option, in_channels, out_channels, stride, norm, conv_bias)
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.bn1(self.conv1(x)))
@@ -72,6 +80,8 @@ class Net(nn.Module):
 
     blocks: how many blocks each stage has; widths: the channels of each stage; option: None for a plain net, else the
     shortcut's "A", "B" or "C"; stem: "cifar" (3x3, stride 1) or "imagenet" (7x7, stride 2, then 3x3 max pooling, stride 2).
+    norm: "batch", or "none" with a bias in each convolution, which then takes the place of batch normalisation's offset. conv_bias: biases
+    beside batch normalisation too, which cancels them in training; some published weights have them.
     Every stage but the first halves the map in its first block. Input (N, in_channels, H, W) float, output (N, classes) scores.
     """
 
@@ -84,22 +94,25 @@ class Net(nn.Module):
         stem: str = "cifar",
         in_channels: int = 3,
         classes: int = 10,
+        norm: str = "batch",
+        conv_bias: bool = False,
     ):
         super().__init__()
+        bias = conv_bias or norm == "none"
         large = stem == "imagenet"
         kernel, stride, padding = (7, 2, 3) if large else (3, 1, 1)
-        self.conv1 = nn.Conv2d(in_channels, widths[0], kernel, stride, padding, bias=False)
-        self.bn1 = nn.BatchNorm2d(widths[0])
+        self.conv1 = nn.Conv2d(in_channels, widths[0], kernel, stride, padding, bias=bias)
+        self.bn1 = _norm(widths[0], norm)
         self.maxpool = nn.MaxPool2d(3, 2, 1) if large else nn.Identity()
         self.stages = [f"layer{number + 1}" for number in range(len(blocks))]
         previous = widths[0]
         for number, (name, count, width) in enumerate(zip(self.stages, blocks, widths, strict=True)):
-            first = Block(previous, width, 1 if number == 0 else 2, option)
-            rest = [Block(width, width, 1, option) for _ in range(count - 1)]
+            first = Block(previous, width, 1 if number == 0 else 2, option, norm, bias)
+            rest = [Block(width, width, 1, option, norm, bias) for _ in range(count - 1)]
             setattr(self, name, nn.Sequential(first, *rest))
             previous = width
         self.fc = nn.Linear(previous, classes)
-        self.option = option
+        self.option, self.norm = option, norm
 
     def features(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) to the last feature map, (N, widths[-1], h, w), before pooling."""
@@ -114,18 +127,31 @@ class Net(nn.Module):
 
 @torch.no_grad()
 def initialise(net: nn.Module, seed: int, how: str = "he-fan-in") -> None:
-    """He et al. (2015, arXiv 1502.01852, eq. 10): weights from N(0, 2 / fan), biases 0, scales 1, offsets 0.
+    """Weights drawn from `seed` alone, in the order of the modules that carry them; biases 0, scales 1, offsets 0.
 
-    `how` is the fan: "he-fan-in" (forward variance, the default) or "he-fan-out" (backward variance, as fb.resnet.torch does).
-    The classifier is drawn in the same manner; the paper does not say how. Draws depend on `seed` alone, in the order of the
-    modules that carry weights; a projection's draws come last, so that matched nets agree with every option.
+    "he-fan-in", "he-fan-out": N(0, 2 / fan) with the fan of the forward or of the backward pass (He et al. 2015, arXiv 1502.01852, eq. 10 and
+    14; fb.resnet.torch takes the latter). "delta-orthogonal": each kernel is zero but for its centre, a random matrix with orthonormal
+    columns (rows, where they are fewer) times the square root of 2 (Xiao et al. 2018, arXiv 1806.05393, with the gain of a ReLU); between
+    equal widths that is the norm that fan-in gives on average. The classifier is drawn as with "he-fan-in"; the paper does not say how.
+    A projection's draws come last, so that matched nets agree with every option.
     """
     generator = torch.Generator().manual_seed(seed)
     weighted = [(name, m) for name, m in net.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     for _, module in sorted(weighted, key=lambda item: "downsample" in item[0]):
-        side = FAN[how]
-        fan = module.weight.shape[side] * module.weight[0, 0].numel()
-        values = torch.randn(module.weight.shape, generator=generator, dtype=torch.float32)
-        module.weight.copy_(values * (2 / fan) ** 0.5)
+        if how == "delta-orthogonal" and isinstance(module, nn.Conv2d):
+            module.weight.copy_(_delta_orthogonal(module.weight.shape, generator))
+        else:
+            fan = module.weight.shape[FAN.get(how, FAN["he-fan-in"])] * module.weight[0, 0].numel()
+            values = torch.randn(module.weight.shape, generator=generator, dtype=torch.float32)
+            module.weight.copy_(values * (2 / fan) ** 0.5)
         if module.bias is not None:
             module.bias.zero_()
+
+
+def _delta_orthogonal(shape: torch.Size, generator: torch.Generator) -> Tensor:
+    out_channels, in_channels, height, width = shape
+    matrix = torch.empty(out_channels, in_channels)
+    nn.init.orthogonal_(matrix, 2**0.5, generator=generator)
+    kernel = torch.zeros(shape)
+    kernel[:, :, height // 2, width // 2] = matrix
+    return kernel
