@@ -47,7 +47,8 @@ def measure(
     described, normalisation = _beside(weights, model, mean, std)
     loaded = load_data(data, root, split=split, download=download, image_size=image_size)
     images = _part(loaded, part)
-    net = build_model(model, classes=len(loaded.classes), in_channels=loaded.channels, width=width or described.get("width"), norm=described.get("norm", "batch"))
+    kind = {"width": width or described.get("width"), "norm": described.get("norm", "batch")}
+    net = build_model(model, classes=len(loaded.classes), in_channels=loaded.channels, **kind)
     load_weights(net, state, str(weights))
     _check(normalisation, loaded)
     net.to(place, memory_format=torch.channels_last)  # as the images come
