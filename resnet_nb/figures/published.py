@@ -1,0 +1,84 @@
+"""Published numbers, drawn with their protocol and with how well they are known."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from resnet_nb.figures.style import COLOURS, GREY, headline, house_style, panels
+
+
+def published_cifar(published: pd.DataFrame, title: str) -> Figure:
+    """Published test errors on CIFAR-10 against depth: open markers, one row of the table each, with its spread where one is printed.
+
+    published: `published.cifar_errors()`. Values that were read off a figure are marked "~", those that nobody has checked at their source
+    are grey and marked "?", and the bound on the plain net of 110 layers is an arrow out of the figure.
+    """
+    with house_style():
+        figure, (axis,) = panels(1, width=8.5, height=4.6)
+        rows = published[published["depth"] < 1000]
+        labels = list(dict.fromkeys(rows["source_label"]))
+        shapes = dict(zip(labels, "osD^vPX*", strict=False))
+        for _, row in rows[~rows["bound"]].iterrows():
+            place = row["depth"] + 1.1 * (labels.index(row["source_label"]) - (len(labels) - 1) / 2)
+            _published_point(axis, place, row, shapes[row["source_label"]])
+        top = 14.6
+        for _, row in rows[rows["bound"]].iterrows():
+            colour, place = COLOURS[row["family"]], row["depth"]
+            text = f"{row['family']}-{row['depth']}: its curve lies above\n{row['value']:g} %, and was left out"
+            arrow = {"arrowstyle": "->", "color": colour, "linewidth": 1.8}
+            axis.annotate(text, (place, top - 0.1), (place + 4, top - 1.6), ha="right", va="top", color=colour, arrowprops=arrow)
+        for label in labels:
+            axis.plot([], [], shapes[label], color=GREY, markerfacecolor="white", markeredgewidth=1.6, label=label)
+        for family, colour in COLOURS.items():
+            axis.plot([], [], "-", linewidth=3, color=colour, label=f"{family} nets")
+        axis.plot([], [], " ", label="~ read off a figure or rounded")
+        axis.plot([], [], " ", label="? not checked at its source (grey)")
+        axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        axis.set_xticks(sorted(rows["depth"].unique()))
+        axis.set_xlabel("depth (weighted layers)")
+        axis.set_ylabel("CIFAR-10 test error (%)")
+        axis.set_ylim(5.6, top)
+        headline(figure, title)
+    return figure
+
+
+def _published_point(axis: Axes, place: float, row: pd.Series, marker: str) -> None:
+    """One published value: its mean where there are several runs, with their standard deviation."""
+    colour = COLOURS[row["family"]] if row["verified"] else "#999999"
+    value = row["mean"] if pd.notna(row["mean"]) else row["value"]
+    spread = row["std"] if pd.notna(row["std"]) else None
+    look = {"color": colour, "markerfacecolor": "white", "markersize": 6.5, "markeredgewidth": 1.5, "capsize": 3}
+    axis.errorbar(place, value, yerr=spread, fmt=marker, **look)
+    marks = ("~" if row["approximate"] else "") + ("" if row["verified"] else "?")
+    axis.annotate(marks, (place, value), (5, 2), textcoords="offset points", color=colour)
+
+
+def protocol_numbers(published: pd.DataFrame, title: str) -> Figure:
+    """Top-1 errors of the same nets under three test protocols, joined net by net.
+
+    published: `published.three_protocols()`, with columns depth, protocol (in order), error (percent).
+    """
+    with house_style():
+        figure, (axis,) = panels(1, width=7.5, height=4.0)
+        protocols = list(dict.fromkeys(published["protocol"]))
+        depths = sorted(published["depth"].unique())
+        blue = COLOURS["residual"]
+        look = {"color": blue, "linestyle": "-", "markerfacecolor": "white", "markeredgewidth": 1.8, "markersize": 7}
+        for rank, depth in enumerate(depths):
+            group = published[published["depth"] == depth]
+            places = [protocols.index(protocol) for protocol in group["protocol"]]
+            axis.plot(places, group["error"], "o", linewidth=1 + 0.7 * rank, **look)
+            below = depth == depths[-1]  # its numbers go under the line, those of the others over it
+            side = {"ha": "right", "va": "top"} if below else {"ha": "left", "va": "bottom"}
+            for place, error in zip(places, group["error"], strict=True):
+                number = f"{error:.2f}".removesuffix("0")
+                axis.annotate(number, (place, error), (-3, -6) if below else (5, 3), textcoords="offset points", **side)
+            first = {"textcoords": "offset points", "ha": "right", "va": "center", "color": blue, "fontweight": "bold"}
+            axis.annotate(f"ResNet-{depth}", (places[0], group["error"].iloc[0]), (-12, 3), **first)
+        axis.set_xticks(range(len(protocols)), [protocol.replace(" (", "\n(") for protocol in protocols])
+        axis.set_xlim(-0.5, len(protocols) - 0.75)
+        axis.margins(y=0.12)
+        axis.set_xlabel("test protocol, and where its value is printed")
+        axis.set_ylabel("top-1 error (%), ImageNet validation")
+        headline(figure, title)
+    return figure
