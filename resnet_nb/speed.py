@@ -1,0 +1,189 @@
+"""How fast nets of different depths learn: iterations until a running loss, each depth at its best rate, and the two laws of growth.
+
+Without torch. The paper conjectures "exponentially low convergence rates" for deep plain nets (section 4.1). Here that is a line through
+log(iterations) against depth; the rival, a power law, is a line against log(depth). Both are fitted to the depths' medians over seeds; a depth
+of which most runs ended above the loss is a bound, not a value.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import optimize, special, stats
+
+from resnet_nb.errors import InputError
+from resnet_nb.records import family_and_depth
+
+LAWS = ("exponential", "power law")
+DECISIVE = 20.0  # how many times likelier one law must make the medians before the other is set aside
+FEWEST_DEPTHS = 4  # a line through three points leaves one degree of freedom for the spread
+
+
+def times_to_loss(records: Iterable[dict], losses: Sequence[float]) -> pd.DataFrame:
+    """Iterations until the running loss is under each of `losses` (nats): one row a run and loss.
+
+    Columns: model, family, depth, width, init, norm, rate, seed, loss, after, until. The loss was reached after iteration `after` and not later than
+    `until`; a run that ended without reaching it has its last iteration as `after` and infinity as `until`.
+    """
+    rows = []
+    for record in records:
+        model = record["model"]
+        family, depth = family_and_depth(model["name"])
+        steps, running = [0, *record["curve"]["iteration"]], np.asarray(record["curve"]["loss"])
+        for loss in losses:
+            under = np.flatnonzero(running < loss)
+            after, until = (steps[under[0]], steps[under[0] + 1]) if len(under) else (steps[-1], np.inf)
+            what = (model["name"], family, depth, model["width"], model["init"], model.get("norm", "batch"))
+            rows.append((*what, record["recipe"]["rate"], record["seed"], loss, after, until))
+    names = ["model", "family", "depth", "width", "init", "norm", "rate", "seed", "loss", "after", "until"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def at_best_rate(times: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each family's and depth's best rate, chosen for each loss by the seeds that all its rates were run with.
+
+    Best is the least median time; where it is infinite or equal, the fewest censored runs, then the lower rate. A column `at_edge` says
+    whether the rate is the lowest or highest that was tried, so that a better one may lie outside.
+    """
+    chosen = []
+    for _, group in times.groupby(["family", "depth", "loss"], sort=True):
+        seeds = set.intersection(*(set(rows["seed"]) for _, rows in group.groupby("rate")))
+        common = group[group["seed"].isin(seeds)]
+        rank = common.groupby("rate")["until"].agg(middle="median", censored=lambda until: np.isinf(until).sum())
+        best = rank.reset_index().sort_values(["middle", "censored", "rate"])["rate"].iloc[0]
+        edges = {group["rate"].min(), group["rate"].max()}
+        chosen.append(group[group["rate"] == best].assign(at_edge=best in edges))
+    return pd.concat(chosen, ignore_index=True)
+
+
+def medians(times: pd.DataFrame) -> pd.DataFrame:
+    """One row a family, depth and loss: the median over seeds of the iterations, or a bound on it.
+
+    times: rows of one rate for each family, depth and loss. Columns: family, depth, loss, iterations, censored, reached, runs, lowest, highest.
+    A time is the middle between `after` and `until`. `censored` where the median run never reached the loss: `iterations` is then the
+    shortest of the runs that did not, a bound. `lowest` and `highest` are over the runs, infinite where one did not reach it.
+    """
+    rows = []
+    for (family, depth, loss), group in times.groupby(["family", "depth", "loss"], sort=True):
+        middle = (group["after"] + group["until"]) / 2  # infinite where the loss was not reached
+        value = float(np.sort(middle)[len(middle) // 2]) if len(middle) % 2 else float(middle.median())
+        censored = not np.isfinite(value)
+        bound = group["after"][np.isinf(group["until"])].min() if censored else value
+        row = (family, depth, loss, float(bound), censored, int(np.isfinite(middle).sum()), len(group), middle.min(), middle.max())
+        rows.append(row)
+    return pd.DataFrame(rows, columns=["family", "depth", "loss", "iterations", "censored", "reached", "runs", "lowest", "highest"])
+
+
+@dataclass(frozen=True)
+class Law:
+    """A fitted law of growth: log(iterations) = intercept + slope * (depth, or log(depth) for the power law), give or take `spread`.
+
+    slope_interval: 95 %, from the profile of the likelihood, which without bounds among the data is the usual t interval.
+    log_likelihood: of the depths' medians.
+    """
+
+    name: str
+    intercept: float
+    slope: float
+    slope_interval: tuple[float, float]
+    spread: float
+    log_likelihood: float
+
+    def iterations(self, depth: Sequence[float] | np.ndarray) -> np.ndarray:
+        """The law's number of iterations at each depth."""
+        return np.exp(self.intercept + self.slope * _scale(self.name, np.asarray(depth, float)))
+
+    def growth(self, shallow: int, deep: int, slope: float | None = None) -> float:
+        """How many times longer a net of `deep` layers takes than one of `shallow`, with the law's slope or another one."""
+        low, high = _scale(self.name, np.array([shallow, deep], float))
+        return float(np.exp((self.slope if slope is None else slope) * (high - low)))
+
+
+def fit_law(name: str, middle: pd.DataFrame) -> Law:
+    """The law called `name` ("exponential", "power law") that makes the medians likeliest, by maximum likelihood with bounds (Tobin 1958).
+
+    middle: rows of `medians`, of one family and one loss. Raises InputError for another name, and where fewer than four depths have a value.
+    """
+    cost, best, centre = _fitted(name, middle)
+    level, slope, log_spread = best.x
+    count = len(middle)
+    rise = count / 2 * np.log1p(stats.f.ppf(0.95, 1, count - 2) / (count - 2))  # exact for a regression without bounds
+    ends = tuple(_profile_end(cost, best.x, best.fun + rise, side) for side in (-1, 1))
+    return Law(name, float(level - slope * centre), float(slope), ends, float(np.exp(log_spread)), -float(best.fun))
+
+
+def _fitted(name: str, middle: pd.DataFrame) -> tuple[Callable[[Sequence[float]], float], optimize.OptimizeResult, float]:
+    """The negative log-likelihood of (level at the centre, slope, log spread), where it is least, and the centre."""
+    if name not in LAWS:
+        raise InputError(f"Unknown law {name!r}: choose one of {', '.join(LAWS)}.")
+    known = ~middle["censored"].to_numpy()
+    if known.sum() < FEWEST_DEPTHS:
+        raise InputError(f"A law of growth needs {FEWEST_DEPTHS} depths that reached the loss: choose a higher loss, or longer runs.")
+    place, time = _scale(name, middle["depth"].to_numpy(float)), np.log(middle["iterations"].to_numpy(float))
+    centre, start = place.mean(), np.polyfit(place[known], time[known], 1)
+
+    def cost(parameters: Sequence[float]) -> float:
+        level, slope, log_spread = parameters
+        off = (time - level - slope * (place - centre)) / np.exp(log_spread)
+        return float((off[known] ** 2 / 2 + log_spread + np.log(2 * np.pi) / 2).sum() - special.log_ndtr(-off[~known]).sum())
+
+    return cost, _least(cost, [start[1] + start[0] * centre, start[0], np.log(0.1)]), centre
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Both laws on the same medians; odds: how many times likelier the exponential makes them than the power law.
+
+    odds_without: the same with the runs of each seed left out in turn, since medians of few seeds move.
+    """
+
+    exponential: Law
+    power_law: Law
+    odds: float
+    odds_without: tuple[float, ...]
+
+    @property
+    def verdict(self) -> str:
+        """"exponential", "power law", "not decided", or "no growth shown" where both slopes' intervals reach zero.
+
+        A law is named if it is DECISIVE times likelier, with every run and with any one seed left out.
+        """
+        if self.exponential.slope_interval[0] <= 0 and self.power_law.slope_interval[0] <= 0:
+            return "no growth shown"
+        odds = (self.odds, *self.odds_without)
+        if min(odds) >= DECISIVE:
+            return "exponential"
+        return "power law" if max(odds) <= 1 / DECISIVE else "not decided"
+
+
+def compare_laws(times: pd.DataFrame) -> Comparison:
+    """Fit both laws to the times of one family and one loss. They have as many parameters, so their likelihoods compare directly."""
+    laws = [fit_law(name, medians(times)) for name in LAWS]
+    odds = [_odds(medians(times[times["seed"] != seed])) for seed in sorted(times["seed"].unique())]
+    return Comparison(*laws, _odds(medians(times)), tuple(odds))
+
+
+def _odds(middle: pd.DataFrame) -> float:
+    costs = [_fitted(name, middle)[1].fun for name in LAWS]
+    return float(np.exp(np.clip(costs[1] - costs[0], -700, 700)))
+
+
+def _scale(name: str, depth: np.ndarray) -> np.ndarray:
+    return depth if name == "exponential" else np.log(depth)
+
+
+def _least(cost: Callable[[Sequence[float]], float], start: Sequence[float]) -> optimize.OptimizeResult:
+    return optimize.minimize(cost, start, method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-9, "maxiter": 4000})
+
+
+def _profile_end(cost: Callable[[Sequence[float]], float], best: np.ndarray, limit: float, side: int) -> float:
+    """Where, to one side of the best slope, the least cost over the other parameters reaches `limit`."""
+
+    def above(slope: float) -> float:
+        return _least(lambda rest: cost([rest[0], slope, rest[1]]), best[[0, 2]]).fun - limit
+
+    step = side * max(abs(best[1]), 1e-3) / 10
+    while above(best[1] + step) < 0:
+        step *= 2
+    return float(optimize.brentq(above, *sorted((best[1], best[1] + step)), rtol=1e-4))

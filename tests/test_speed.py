@@ -1,0 +1,136 @@
+"""Times to a loss are read off the curves by hand arithmetic, and the two laws of growth are told apart only where the data do."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from scipy.special import log_ndtr
+
+from resnet_nb.errors import InputError
+from resnet_nb.speed import at_best_rate, compare_laws, fit_law, medians, times_to_loss
+
+DEPTHS = (8, 20, 32, 44, 56, 74, 110)
+
+
+def record(model: str, losses: list[float], rate: float = 0.05, seed: int = 0) -> dict:
+    """As much of a record as has to do with times."""
+    steps = [5 * (place + 1) for place in range(len(losses))]
+    return {
+        "model": {"name": model, "width": 8, "init": "he-fan-in"},
+        "recipe": {"rate": rate},
+        "seed": seed,
+        "curve": {"iteration": steps, "loss": losses},
+    }
+
+
+def times(growth, seeds: int = 5, seed_spread: float = 0.1, depth_spread: float = 0.03, cap: float = np.inf, seed: int = 0) -> pd.DataFrame:
+    """Simulated runs whose median number of iterations at a depth is growth(depth)."""
+    random, rows = np.random.default_rng(seed), []
+    for depth in DEPTHS:
+        off = random.normal(0, depth_spread)
+        for number in range(seeds):
+            time = growth(depth) * np.exp(off + random.normal(0, seed_spread))
+            rows.append(("plain", depth, number, 0.5, 0.05, *((time - 2, time + 2) if time < cap else (cap, np.inf))))
+    return pd.DataFrame(rows, columns=["family", "depth", "seed", "loss", "rate", "after", "until"])
+
+
+def test_a_time_lies_between_two_points_of_the_curve_or_is_censored() -> None:
+    runs = [record("plain20", [2.0, 0.9, 1.1, 0.4]), record("resnet20", [0.3])]
+    found = times_to_loss(runs, (1.0, 0.5, 0.15)).set_index(["family", "loss"])[["after", "until"]]
+    assert tuple(found.loc["plain", 1.0]) == (5, 10)  # the first time under it, though the next point is above
+    assert tuple(found.loc["plain", 0.5]) == (15, 20)
+    assert tuple(found.loc["plain", 0.15]) == (20, np.inf)
+    assert tuple(found.loc["residual", 1.0]) == (0, 5)
+
+
+def test_the_best_rate_is_chosen_by_the_seeds_that_all_rates_share() -> None:
+    runs = [record("plain20", [2.0] * wait + [0.1], rate, seed) for rate, waits in
+            {0.01: [9], 0.02: [4, 6, 5], 0.05: [5, 1, 1]}.items() for seed, wait in enumerate(waits)]  # fmt: skip
+    best = at_best_rate(times_to_loss(runs, (1.0,)))
+    assert set(best["rate"]) == {0.02} and len(best) == 3  # by seed 0 alone; all of its seeds are kept
+    assert not best["at_edge"].any()
+    assert at_best_rate(times_to_loss(runs[1:], (1.0,)))["rate"].unique() == [0.05]
+    assert at_best_rate(times_to_loss(runs[1:], (1.0,)))["at_edge"].all()
+
+
+def test_a_median_of_censored_runs_is_a_bound() -> None:
+    table = times(lambda depth: 100.0, seeds=3).query("depth == 8").copy()
+    table["after"], table["until"] = [100.0, 800.0, 800.0], [105.0, np.inf, np.inf]
+    row = medians(table).iloc[0]
+    assert (row["iterations"], row["censored"], row["reached"], row["runs"]) == (800, True, 1, 3)
+    table["until"] = [105.0, 900.0, np.inf]
+    row = medians(table).iloc[0]
+    assert (row["iterations"], row["censored"], row["reached"], row["lowest"], row["highest"]) == (850, False, 2, 102.5, np.inf)
+
+
+def test_without_bounds_a_law_is_ordinary_regression_and_its_interval_is_students() -> None:
+    middle = medians(times(lambda depth: 20 * np.exp(0.03 * depth), depth_spread=0.2))
+    for name, place in (("exponential", middle["depth"]), ("power law", np.log(middle["depth"]))):
+        line, law = stats.linregress(place, np.log(middle["iterations"])), fit_law(name, middle)
+        half = stats.t.ppf(0.975, len(middle) - 2) * line.stderr
+        assert law.slope == pytest.approx(line.slope, rel=1e-4) and law.intercept == pytest.approx(line.intercept, rel=1e-4)
+        assert law.slope_interval == pytest.approx((line.slope - half, line.slope + half), rel=1e-3)
+        assert law.growth(8, 56) == pytest.approx(law.iterations([56])[0] / law.iterations([8])[0])
+
+
+def test_with_bounds_no_other_line_is_likelier() -> None:
+    middle = medians(times(lambda depth: 20 * np.exp(0.04 * depth), cap=300))
+    assert middle["censored"].sum() >= 2
+    law, known = fit_law("exponential", middle), ~middle["censored"].to_numpy()
+
+    def likelihood(intercept: float, slope: float, spread: float) -> float:
+        off = (np.log(middle["iterations"]) - intercept - slope * middle["depth"]).to_numpy() / spread
+        return stats.norm.logpdf(off[known]).sum() - known.sum() * np.log(spread) + log_ndtr(-off[~known]).sum()
+
+    assert likelihood(law.intercept, law.slope, law.spread) == pytest.approx(law.log_likelihood, abs=1e-4)
+    for change in (-0.01, 0.01):
+        for place in np.eye(3):
+            moved = np.array([law.intercept, law.slope, law.spread]) * (1 + change * place)
+            assert likelihood(*moved) < law.log_likelihood
+    assert law.slope == pytest.approx(0.04, abs=0.008)
+    assert np.isinf(middle["highest"]).any()
+
+
+@pytest.mark.parametrize(
+    ("growth", "verdict"),
+    [
+        (lambda depth: 20 * np.exp(0.035 * depth), "exponential"),
+        (lambda depth: 4 * depth**1.2, "power law"),
+        (lambda depth: 50.0, "no growth shown"),
+    ],
+)
+def test_the_verdict_is_the_law_that_made_the_data(growth, verdict: str) -> None:
+    assert compare_laws(times(growth)).verdict == verdict
+
+
+def test_a_law_that_one_seed_decides_is_not_decided() -> None:
+    clear = compare_laws(times(lambda depth: 20 * np.exp(0.035 * depth)))
+    assert min(clear.odds, *clear.odds_without) > 20 and len(clear.odds_without) == 5
+    assert dataclasses.replace(clear, odds_without=(30, 30, 19, 30, 30)).verdict == "not decided"
+    assert dataclasses.replace(clear, odds=19).verdict == "not decided"
+
+
+def test_data_between_the_laws_are_not_decided() -> None:
+    assert compare_laws(times(lambda depth: 8 * np.exp(0.33 * depth**0.5), depth_spread=0.1)).verdict == "not decided"
+
+
+@settings(max_examples=10, deadline=None)
+@given(factor=st.floats(0.2, 20), seed=st.integers(0, 100))
+def test_counting_in_other_units_changes_no_verdict(factor: float, seed: int) -> None:
+    table = times(lambda depth: 20 * np.exp(0.02 * depth), depth_spread=0.2, seed=seed)
+    scaled = table.assign(after=table["after"] * factor, until=table["until"] * factor)
+    first, second = fit_law("power law", medians(table)), fit_law("power law", medians(scaled))
+    assert first.slope == pytest.approx(second.slope, rel=1e-3)
+    assert first.log_likelihood == pytest.approx(second.log_likelihood, abs=1e-4)
+
+
+def test_too_few_depths_or_an_unknown_law_are_refused() -> None:
+    middle = medians(times(lambda depth: 50.0))
+    with pytest.raises(InputError, match="4 depths"):
+        fit_law("exponential", middle.assign(censored=middle["depth"] > 32))
+    with pytest.raises(InputError, match="exponential, power law"):
+        fit_law("linear", middle)
