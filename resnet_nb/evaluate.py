@@ -1,5 +1,6 @@
 """Error rates of one model on one set of images. For CIFAR nets and digits, `1-crop` is the whole test image, seen once (section 4.2)."""
 
+import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,6 +64,27 @@ def error_rates(net: nn.Module, images: Images, normalisation: Normalisation) ->
         wrong_top5=int((~right.any(1)).sum()),
         loss=F.cross_entropy(found.cpu().double(), images.labels.cpu()).item(),  # float64, which MPS lacks
     )
+
+
+@torch.no_grad()
+def batch_mode_error(net: nn.Module, images: Images, normalisation: Normalisation, size: int = 128) -> float:
+    """Top-1 error in percent with each batch's own statistics, as in training; nothing of the net is updated.
+
+    size: images a batch, in their stored order; the last batch may be smaller.
+    """
+    probe = copy.deepcopy(net).train()  # training mode moves running statistics, so it happens in a copy
+    batches = zip(images.images.split(size), images.labels.split(size), strict=True)
+    wrong = sum((probe(normalisation(batch)).argmax(1) != labels).sum() for batch, labels in batches)
+    return 100 * int(wrong) / len(images)
+
+
+def three_errors(net: nn.Module, images: Images, normalisation: Normalisation, size: int = 128) -> tuple[float, float, float]:
+    """Top-1 errors of one net in percent: with batch statistics, in evaluation mode with statistics averaged anew over `images`, and in
+    evaluation mode as it stands. Where weights have just moved fast, its running statistics are those of older weights."""
+    averaged = copy.deepcopy(net)
+    average_statistics(averaged, (normalisation(batch) for batch in images.images.split(size)))
+    in_batches = batch_mode_error(net, images, normalisation, size)
+    return in_batches, *(error_rates(one, images, normalisation).top1_error for one in (averaged, net))
 
 
 @torch.no_grad()
