@@ -1,6 +1,8 @@
-"""Weights from files: this package's own, and those in the published CIFAR ResNet layout."""
+"""Weights from files: this package's own, and those in the two layouts that public CIFAR ResNets have."""
 
+import re
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -9,7 +11,15 @@ from torch import Tensor, nn
 from resnet_nb.errors import InputError
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-RENAMED = {"linear.": "fc.", ".shortcut.": ".downsample."}  # published name, ours (torchvision's)
+BIAS = re.compile(r"(.+\.)?(conv[0-9]|downsample\.0)\.bias")
+FLAT = (("^linear\\.", "fc."), ("\\.shortcut\\.", ".downsample."))  # akamaster/pytorch_resnet_cifar10 and its kin; patterns to our names
+NESTED = (  # wooyeolBaek/deep-residual-learning: stages as Table 1 calls them, each module inside another of its name, blocks as sequences
+    (r"^(conv1|fc)\.\1\.", r"\1."),
+    (r"^conv1\.bn1\.", "bn1."),
+    *((rf"^conv{stage + 1}_x\.conv{stage + 1}_x\.", f"layer{stage}.") for stage in range(1, 5)),
+    *((rf"\.f\.{place}\.", f".{ours}.") for place, ours in ((0, "conv1"), (1, "bn1"), (3, "conv2"), (4, "bn2"))),
+    (r"\.shortcut\.shortcut\.", ".downsample."),
+)
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:
@@ -28,7 +38,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
         stored = stored["state_dict"]
     if not isinstance(stored, dict) or not stored or not all(isinstance(k, str) and _is_dense(v) for k, v in stored.items()):
         raise InputError(f"{path} holds no state dict (names and tensors of real numbers): give the file that torch.save wrote of one.")
-    renamed = {_our_name(name): tensor for name, tensor in stored.items()}
+    renamed = dict(zip(_our_names(stored), stored.values(), strict=True))
     if len(renamed) < len(stored):
         raise InputError(f"{path} names a tensor twice, as linear and as fc or with and without module.: give a plain state dict.")
     return renamed
@@ -54,13 +64,12 @@ def _is_dense(value: object) -> bool:
     return isinstance(value, Tensor) and value.layout is torch.strided and value.dtype in (torch.int64, *FLOATS)
 
 
-def _our_name(name: str) -> str:
-    name = name.removeprefix("module.")
-    for theirs, ours in RENAMED.items():
-        name = ours + name.removeprefix(theirs) if name.startswith(theirs) else name
-        if theirs.startswith("."):
-            name = name.replace(theirs, ours)
-    return name
+def _our_names(names: Iterable[str]) -> list[str]:
+    """Each name as our nets (and torchvision's) have it, by the layout that the names are in; of an unknown layout, unchanged."""
+    bare = [name.removeprefix("module.") for name in names]
+    for pattern, ours in NESTED if any(name.startswith("conv2_x.") for name in bare) else FLAT:
+        bare = [re.sub(pattern, ours, name) for name in bare]
+    return bare
 
 
 def load_weights(net: nn.Module, weights: dict[str, Tensor], source: str = "the weights") -> None:
@@ -77,5 +86,7 @@ def load_weights(net: nn.Module, weights: dict[str, Tensor], source: str = "the 
     ]
     if faults:
         shown = "; ".join(faults[:12]) + (f"; and {len(faults) - 12} more" if len(faults) > 12 else "")
-        raise InputError(f"{source} do not fit the model ({len(faults)} faults): {shown}.")
+        biases = wanted < given and all(BIAS.fullmatch(name) for name in given - wanted)
+        remedy = "; the convolutions have biases there: build the model with --conv-bias" if biases else ""
+        raise InputError(f"{source} do not fit the model ({len(faults)} faults): {shown}{remedy}.")
     net.load_state_dict({name: weights[name] for name in given}, strict=False)
