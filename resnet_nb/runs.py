@@ -1,21 +1,20 @@
 """One training run from names to files: what `resnet-nb train` does, callable from Python too."""
 
 import os
-import platform
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from resnet_nb import __version__, grow, records
+from resnet_nb import grow, records
 from resnet_nb.checkpoints import RunFolder
 from resnet_nb.data import Data
-from resnet_nb.devices import device_name, driver_version, resolve_device
+from resnet_nb.devices import resolve_device
 from resnet_nb.errors import InputError
 from resnet_nb.models import build_model, check_usable, count_parameters, parse
 from resnet_nb.models.nets import Net
-from resnet_nb.provenance import source_state
+from resnet_nb.provenance import cpu_threads, machine
 from resnet_nb.recipes import Recipe
 from resnet_nb.train import Fit, fit
 
@@ -111,7 +110,7 @@ def train(
             records.validate(record)
             folder.finish(done.net.state_dict(), _evaluable(plan, data, described), done.normalisation, record)
         if study is not None:
-            record = {**record, "study": study, "command": command(plan, data, study, _cpu_threads(record["provenance"]))}
+            record = {**record, "study": study, "command": command(plan, data, study, cpu_threads(record["provenance"]))}
             records.file_record(record, study)
         return record, out, new
 
@@ -200,16 +199,8 @@ def _record(plan: Plan, data: Data, described: dict, done: Fit, device: str) -> 
     running, evaluated = zip(*done.curve.running, strict=True), zip(*done.curve.evaluated, strict=True)
     steps, loss, error = (list(column) for column in running)
     at, train_error, validation_error, test_error = (list(column) for column in evaluated)
-    place = resolve_device(device)
     provenance = {
-        "package": __version__,
-        **source_state(),
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "driver": driver_version(place),
-        "device": place.type,
-        "device_name": device_name(place),
-        "threads": torch.get_num_threads(),
+        **machine(resolve_device(device)),
         "deterministic": done.exact,
         "started": done.started,
         "wall_seconds": round(done.seconds, 1),
@@ -239,12 +230,8 @@ def _record(plan: Plan, data: Data, described: dict, done: Fit, device: str) -> 
         },
         "protocol": "1-crop",
         "provenance": provenance,
-        "command": command(plan, data, threads=_cpu_threads(provenance)),
+        "command": command(plan, data, threads=cpu_threads(provenance)),
     }
-
-
-def _cpu_threads(provenance: dict) -> int | None:
-    return provenance["threads"] if provenance["device"] == "cpu" else None
 
 
 def _rounded(values: list[float], digits: int) -> list[float]:
