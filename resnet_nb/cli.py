@@ -125,37 +125,57 @@ def train(
 @app.command()
 def evaluate(
     model: Annotated[str, typer.Argument(help="The model's name, as for train.")],
-    weights: Annotated[Path, typer.Option(help="A state dict: this package's weights.pt, or the published CIFAR ResNet layout.")],
+    weights: Annotated[Path, typer.Option(help="A state dict: this package's weights.pt, or in a layout of public CIFAR ResNets.")],
     data: DataName = "digits",
     data_root: DataRoot = None,
     protocol: Annotated[str, typer.Option(help="1-crop: for CIFAR nets, the whole image seen once.")] = "1-crop",
     mean: Annotated[str | None, typer.Option(help="Channel means in [0, 1], such as 0.485,0.456,0.406 [default: beside the weights].")] = None,
     std: Annotated[str | None, typer.Option(help="Channel standard deviations [default: beside the weights; ones with --mean alone].")] = None,
+    normalise: Annotated[
+        str | None, typer.Option(help="Measure on the training images: pixel-mean, channel-mean or channel-mean-std.")
+    ] = None,
     width: Width = None,
+    norm: Annotated[str | None, typer.Option(help="batch or none, as for train [default: beside the weights, or batch].")] = None,
+    conv_bias: Annotated[bool, typer.Option("--conv-bias", help="The convolutions have biases beside batch normalisation.")] = False,
     image_size: ImageSize = None,
-    part: Annotated[str, typer.Option("--on", help="test, validation or train.")] = "test",
+    part: Annotated[str, typer.Option("--on", help="test, validation or train; several with commas.")] = "test",
     split: Split = "all",
+    study: Annotated[str | None, typer.Option(help="File a record of public weights under results/STUDY/; needs --source.")] = None,
+    source: Annotated[str | None, typer.Option(help="Where the weights are public: github:OWNER/REPOSITORY@COMMIT:PATH.")] = None,
+    trained_on: Annotated[str | None, typer.Option(help='For the record, in words: "45,000 of the 50,000 training images".')] = None,
+    note: Annotated[str | None, typer.Option(help="For the record, in words: what else sets the training apart.")] = None,
     device: Device = "auto",
     threads: Threads = None,
     download: Download = False,
     as_json: Json = False,
 ) -> None:
-    """Error rates of trained weights under a protocol."""
+    """Error rates of trained weights under a protocol; with --study, a record of them."""
+    from resnet_nb import evaluations
     from resnet_nb.measure import measure
     from resnet_nb.runs import set_threads
 
+    if (study is None) != (source is None):
+        raise InputError("--study and --source go together: a record of weights says where they are public.")
+    if study is None and (trained_on, note) != (None, None):
+        raise InputError("--trained-on and --note are kept in a record: give --study and --source with them.")
     set_threads(threads)
-    result = measure(
-        model, weights, data, data_root, protocols=protocol.split(","), mean=mean, std=std, width=width,
-        image_size=image_size, part=part, split=split, device=device, download=download,
-    )  # fmt: skip
+    options = {
+        "protocols": protocol.split(","), "parts": part.split(","), "mean": mean, "std": std, "normalise": normalise, "width": width,
+        "norm": norm, "conv_bias": conv_bias, "image_size": image_size, "split": split, "device": device, "download": download,
+    }  # fmt: skip
+    if study is None:
+        result = measure(model, weights, data, data_root, **options)
+    else:
+        said = {"trained_on": trained_on, "note": note}
+        result = evaluations.evaluate(model, weights, data, data_root, study=study, source=source, **said, **options)
+        _say(f"recorded in the study {study}")
     if as_json:
         _print_json(result)
         return
     for row in result["results"]:
         low, high = row["top1_interval"]
         print(
-            f"{result['model']}, {row['protocol']}, {row['images']:,} {part} images of {data}: "
+            f"{model}, {row['protocol']}, {row['images']:,} {row['part']} images of {data}: "
             f"top-1 error {row['top1_error']:.2f} % (95 %: {low:.2f} to {high:.2f}), top-5 error {row['top5_error']:.2f} %"
         )
 

@@ -9,9 +9,10 @@ from resnet_nb.checkpoints import read_model
 from resnet_nb.data import Data, Images, load_data
 from resnet_nb.devices import resolve_device
 from resnet_nb.errors import InputError
-from resnet_nb.evaluate import PROTOCOLS, error_rates
-from resnet_nb.models import build_model, check_usable, load_weights, read_weights
+from resnet_nb.evaluate import PROTOCOLS, Errors, error_rates
+from resnet_nb.models import build_model, check_usable, count_parameters, load_weights, read_weights
 from resnet_nb.normalise import Normalisation
+from resnet_nb.recipes import CHOICES
 from resnet_nb.stats import wilson_interval
 
 
@@ -22,19 +23,24 @@ def measure(
     root: Path | None = None,
     *,
     protocols: list[str],
+    parts: list[str],
     mean: str | None = None,
     std: str | None = None,
+    normalise: str | None = None,
     width: int | None = None,
+    norm: str | None = None,
+    conv_bias: bool = False,
     image_size: int | None = None,
-    part: str = "test",
     split: str = "all",
     device: str = "auto",
     download: bool = False,
 ) -> dict:
-    """Error rates in percent of `model` with the state dict in `weights` on one part of a data set.
+    """Error rates in percent of `model` with the state dict in `weights` on parts of a data set: "train", "validation", "test".
 
-    mean, std: comma-separated channel values in [0, 1]; where both are None they come from the files beside the weights.
-    Returns {"model", "weights", "data", "results": [{"protocol", "top1_error", "top1_interval", "top5_error", "loss", "images", ...}]}.
+    mean, std: comma-separated channel values in [0, 1]. normalise: measure them instead on the training images of `split`, as a recipe's
+    `normalise` says. Where none is given they come from the files beside the weights, as width and norm do; conv_bias as in `nets.Net`.
+    Returns {"model", "weights", "data", "normalisation": {"kind", "images" (they were measured on), "mean", "std" (of each channel)},
+    "results": [{"part", "protocol", "images", "wrong", "top1_error", "top1_interval", "top5_error", "loss"}, ...]}.
     Raises InputError for unknown names, absent files and weights that do not fit.
     """
     unknown = [name for name in protocols if name not in PROTOCOLS]
@@ -43,41 +49,72 @@ def measure(
     place = resolve_device(device)
     if width is not None and width < 1:
         raise InputError(f"--width {width}: a net has at least 1 channel.")
+    if len(set(parts)) < len(parts):
+        raise InputError(f"--on {','.join(parts)} names a part twice: name each once.")
     state = read_weights(weights)
-    described, normalisation = _beside(weights, model, mean, std)
+    described, normalisation = _beside(weights, model, mean, std, normalise)
     loaded = load_data(data, root, split=split, download=download, image_size=image_size)
-    images = _part(loaded, part)
-    kind = {"width": width or described.get("width"), "norm": described.get("norm", "batch")}
-    net = build_model(model, classes=len(loaded.classes), in_channels=loaded.channels, **kind)
+    chosen = {part: _part(loaded, part) for part in parts}
+    kind = {"norm": norm or described.get("norm", "batch"), "conv_bias": conv_bias}
+    net = build_model(model, classes=len(loaded.classes), in_channels=loaded.channels, width=width or described.get("width"), **kind)
     load_weights(net, state, str(weights))
+    normalisation = normalisation or Normalisation.measured(loaded.train, normalise)
     _check(normalisation, loaded)
     net.to(place, memory_format=torch.channels_last)  # as the images come
     if ":" in model and not model.startswith(("cifar:", "imagenet:")):
         check_usable(net, model, (loaded.channels, *loaded.image_size), len(loaded.classes))
-    found = error_rates(net, images.to(place), normalisation.to(place))
-    if not math.isfinite(found.loss):
-        raise InputError(f"{weights} give scores that are not numbers: the weights hold nan or infinity, or the normalisation is far off.")
-    rate = {
+    rows = []
+    for part, images in chosen.items():
+        found = error_rates(net, images.to(place), normalisation.to(place))
+        if not math.isfinite(found.loss):
+            raise InputError(f"{weights} give scores that are not numbers: the weights hold nan or infinity, or the normalisation is far off.")
+        rows += [{"part": part, "protocol": protocol, **_rates(found)} for protocol in protocols]
+    return {
+        "model": {
+            "name": model,
+            "width": width or getattr(getattr(net, "conv1", None), "out_channels", None),
+            "in_channels": loaded.channels,
+            "classes": len(loaded.classes),
+            "parameters": count_parameters(net),
+            **{name: value for name, value in kind.items() if value not in ("batch", False)},  # said where it is not the paper's
+        },
+        "weights": str(weights),
+        "data": {"name": loaded.name, "fingerprint": loaded.fingerprint, "split": loaded.split},
+        "normalisation": {
+            "kind": normalise or ("given" if mean is not None else "beside the weights"),
+            "images": len(loaded.train) if normalise else None,
+            "mean": [round(value, 6) for value in normalisation.mean.double().mean((1, 2)).tolist()],
+            "std": [round(value, 6) for value in normalisation.std.view(-1).tolist()],
+        },
+        "results": rows,
+    }
+
+
+def _rates(found: Errors) -> dict:
+    return {
+        "images": found.images,
+        "wrong": found.wrong,
         "top1_error": round(found.top1_error, 4),
         "top1_interval": [round(bound, 4) for bound in wilson_interval(found.wrong, found.images)],
         "top5_error": round(found.top5_error, 4),
         "loss": round(found.loss, 6),
-        "images": found.images,
-    }
-    return {
-        "model": model,
-        "weights": str(weights),
-        "data": {"name": loaded.name, "fingerprint": loaded.fingerprint, "part": part, "split": loaded.split},
-        "results": [{"protocol": name, **rate} for name in protocols],
     }
 
 
-def _beside(weights: Path, model: str, mean: str | None, std: str | None) -> tuple[dict, Normalisation]:
-    """The description and the normalisation to use: those given, else those beside the weights."""
+def _beside(
+    weights: Path, model: str, mean: str | None, std: str | None, normalise: str | None
+) -> tuple[dict, Normalisation | None]:
+    """The description and the normalisation to use: those given, else those beside the weights; None where it is to be measured."""
     beside = read_model(weights)
     described = beside[0] if beside else {}
     if described and described["name"] != model:
         raise InputError(f"{weights} are those of a {described['name']}, not of a {model}: name the model that was trained.")
+    if normalise is not None:
+        if normalise not in CHOICES["normalise"]:
+            raise InputError(f"--normalise {normalise}: choose one of {', '.join(CHOICES['normalise'])}.")
+        if mean is not None or std is not None:
+            raise InputError(f"--normalise {normalise} measures what --mean and --std give: leave the one or the others out.")
+        return described, None
     if mean is not None:
         means = _numbers("--mean", mean)
         deviations = _numbers("--std", std) if std is not None else [1.0] * len(means)
@@ -87,7 +124,7 @@ def _beside(weights: Path, model: str, mean: str | None, std: str | None) -> tup
     if std is not None:
         raise InputError("--std needs --mean: give both, or neither for weights that have their normalisation beside them.")
     if beside is None:
-        raise InputError(f"Nothing beside {weights} says how its images were normalised: give --mean and --std.")
+        raise InputError(f"Nothing beside {weights} says how its images were normalised: give --mean and --std, or --normalise.")
     return beside
 
 

@@ -1,4 +1,4 @@
-"""Recorded runs: `results/STUDY/RUN.json`, one file a run, with a digest inside and a checksum beside; reading needs no torch."""
+"""Recorded runs and evaluations: `results/STUDY/NAME.json`, one file each, with a digest inside and a checksum beside; reading needs no torch."""
 
 import hashlib
 import json
@@ -21,7 +21,11 @@ SUMS, LOCK = "SHA256SUMS", ".lock"
 LOCK_SECONDS = 60  # filing takes milliseconds
 SUMS_LINE = re.compile(r"(?P<sum>[0-9a-f]{64}) [ *](?P<name>[^/\\]+)")
 STUDY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-KINDS = ("training",)
+KINDS = ("training", "evaluation")
+EVALUATION_COLUMNS = [
+    "study", "repository", "model", "family", "depth", "data", "protocol", "train_error", "test_error", "train_images", "test_images",
+    "trained_on", "note",
+]  # fmt: skip
 
 
 def results_dir() -> Path:
@@ -32,15 +36,23 @@ def results_dir() -> Path:
 
 
 def run_name(record: dict) -> str:
-    """The file name of a run, from what decides its numbers: `plain20-digits-quick-digits-w8-s0`."""
-    model, data, recipe = record["model"], record["data"], record["recipe"]
-    words = [model["name"].replace(":", "-"), data["name"], recipe["name"].replace(",", "-").replace("=", "")]
+    """The file name of a record, from what decides its numbers: `plain20-digits-quick-digits-w8-s0`.
+
+    Of an evaluation: the weights' owner and the first digits of their checksum, `resnet20-cifar10-akamaster-12fca82f`.
+    """
+    model, data = record["model"], record["data"]
+    words = [model["name"].replace(":", "-"), data["name"]]
+    split = [data["split"].replace("/", "+")] if data["split"] != "all" else []
+    if record["kind"] == "evaluation":
+        weights = record["weights"]
+        return "-".join([*words, weights["repository"].split("/")[0], weights["sha256"][:8], *split])
+    recipe = record["recipe"]
+    words += [recipe["name"].replace(",", "-").replace("=", "")]
     words += [f"w{model['width']}"] if model["width"] is not None else []
     words += [model["init"].replace(":", "-")] if model["init"] != "he-fan-in" else []
     words += [f"norm-{model['norm']}"] if "norm" in model else []
     words += [f"i{record['iterations']}"] if record["iterations"] != recipe["iterations"] else []
-    words += [data["split"].replace("/", "+")] if data["split"] != "all" else []
-    return "-".join([*words, f"s{record['seed']}"])
+    return "-".join([*words, *split, f"s{record['seed']}"])
 
 
 def digest(record: dict) -> str:
@@ -72,6 +84,12 @@ def validate(record: dict) -> None:
         json.dumps(record, allow_nan=False)
     except ValueError as error:
         raise InputError("The record holds a number that is not finite, which JSON cannot keep.") from error
+    CHECKS[kind](record)
+    if re.search(r"(^|[\s=\"'])([A-Za-z]:\\|/|~)", record["command"]):
+        raise InputError("The record's command holds a path of one machine: write $RESNET_NB_DATA for the data and $WEIGHTS for weights.")
+
+
+def _check_training(record: dict) -> None:
     if record["iterations"] > record["recipe"]["iterations"]:
         raise InputError(f"The record's {record['iterations']} iterations are more than those of its recipe.")
     for name in ("curve", "evaluations"):
@@ -84,8 +102,21 @@ def validate(record: dict) -> None:
     early = record["recipe"].get("stop_at_loss", 0) > 0 and record["final"]["iteration"] < record["iterations"]
     if record["final"]["iteration"] != record["evaluations"]["iteration"][-1] or not (early or record["final"]["iteration"] == record["iterations"]):
         raise InputError("The record's final figures are not those of its last iteration.")
-    if re.search(r"(^|[\s=\"'])([A-Za-z]:\\|/|~)", record["command"]):
-        raise InputError("The record's command holds a path of one machine: write $RESNET_NB_DATA for the data.")
+
+
+def _check_evaluation(record: dict) -> None:
+    rows = record["results"]
+    if len({(row["part"], row["protocol"]) for row in rows}) < len(rows):
+        raise InputError("The record's results hold one part under one protocol twice.")
+    for row in rows:
+        low, high = row["top1_interval"]
+        if row["top1_error"] != round(100 * row["wrong"] / row["images"], 4) or not low <= row["top1_error"] <= high:
+            raise InputError(f"The record's results on {row['part']} do not hold together: {row['wrong']} wrong of {row['images']} images.")
+    if (record["normalisation"]["images"] is None) != (record["normalisation"]["kind"] == "given"):
+        raise InputError("The record's normalisation is either given or measured on a number of images.")
+
+
+CHECKS = {"training": _check_training, "evaluation": _check_evaluation}
 
 
 def as_text(record: dict) -> str:
@@ -136,10 +167,19 @@ def _check_same_run(record: dict, path: Path) -> None:
         filed = read_record(path)
     except InputError:
         return  # absent or damaged: to be replaced
-    differ = [key for key in ("model", "data", "recipe", "seed", "iterations") if filed[key] != record[key]]
+    before, now = _identity(filed), _identity(record)
+    differ = [key for key in now if before.get(key) != now[key]]
     if differ:
         what = f"{path} holds another run of this name (its {' and '.join(differ)} differ)"
         raise InputError(f"{what}: file this one in another study.")
+
+
+def _identity(record: dict) -> dict:
+    """What two records have in common that are of the same run, or of the same evaluation."""
+    if record["kind"] == "training":
+        return {key: record[key] for key in ("kind", "model", "data", "recipe", "seed", "iterations")}
+    asked = [(row["part"], row["protocol"]) for row in record["results"]]
+    return {**{key: record[key] for key in ("kind", "model", "weights", "data", "normalisation")}, "parts and protocols": asked}
 
 
 def check_writable() -> None:
@@ -197,9 +237,9 @@ def family_and_depth(model: str) -> tuple[str | None, int | None]:
 
 
 def to_table(records: Iterable[dict]) -> pd.DataFrame:
-    """One row a run: what it is, its final errors (percent), and where it ran."""
+    """One row a training run: what it is, its final errors (percent), and where it ran. Evaluations are left to `evaluations_table`."""
     rows = []
-    for record in records:
+    for record in of_kind("training", records):
         family, depth = family_and_depth(record["model"]["name"])
         rows.append(
             {
@@ -228,10 +268,42 @@ def to_table(records: Iterable[dict]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def evaluations_table(records: Iterable[dict]) -> pd.DataFrame:
+    """One row for each evaluation and protocol: whose weights, and their errors (percent) on the parts that were measured.
+
+    trained_on says which images the weights had seen: a training error over others too is a mix. Training runs are left to `to_table`.
+    """
+    rows = []
+    for record in of_kind("evaluation", records):
+        family, depth = family_and_depth(record["model"]["name"])
+        for protocol in dict.fromkeys(row["protocol"] for row in record["results"]):
+            found = {row["part"]: row for row in record["results"] if row["protocol"] == protocol}
+            row = {
+                "study": record["study"],
+                "repository": record["weights"]["repository"],
+                "model": record["model"]["name"],
+                "family": family,
+                "depth": depth,
+                "data": record["data"]["name"],
+                "protocol": protocol,
+                **{f"{part}_error": found[part]["top1_error"] if part in found else None for part in ("train", "test")},
+                **{f"{part}_images": found[part]["images"] if part in found else None for part in ("train", "test")},
+                "trained_on": record.get("trained_on"),
+                "note": record.get("note"),
+            }
+            rows.append(row)
+    return pd.DataFrame(rows, columns=EVALUATION_COLUMNS)
+
+
+def of_kind(kind: str, records: Iterable[dict]) -> list[dict]:
+    """Those of the records that are of one kind, "training" or "evaluation"."""
+    return [record for record in records if record["kind"] == kind]
+
+
 def curves(records: Iterable[dict], which: str = "curve") -> pd.DataFrame:
-    """Points in long form, with model, family, depth and seed: the running curve, or the "evaluations"."""
+    """Points of training runs in long form, with model, family, depth and seed: the running curve, or the "evaluations"."""
     frames = []
-    for record in records:
+    for record in of_kind("training", records):
         family, depth = family_and_depth(record["model"]["name"])
         frame = pd.DataFrame({name: column for name, column in record[which].items() if column is not None})
         frames.append(frame.assign(model=record["model"]["name"], family=family, depth=depth, seed=record["seed"]))
