@@ -301,12 +301,13 @@ def of_kind(kind: str, records: Iterable[dict]) -> list[dict]:
 
 
 def curves(records: Iterable[dict], which: str = "curve") -> pd.DataFrame:
-    """Points of training runs in long form, with model, family, depth and seed: the running curve, or the "evaluations"."""
+    """Points of training runs in long form, with model, family, depth, rate and seed: the running curve, or the "evaluations"."""
     frames = []
     for record in of_kind("training", records):
         family, depth = family_and_depth(record["model"]["name"])
         frame = pd.DataFrame({name: column for name, column in record[which].items() if column is not None})
-        frames.append(frame.assign(model=record["model"]["name"], family=family, depth=depth, seed=record["seed"]))
+        what = {"model": record["model"]["name"], "family": family, "depth": depth, "rate": record["recipe"]["rate"]}
+        frames.append(frame.assign(**what, seed=record["seed"]))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
