@@ -4,9 +4,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from resnet_nb.construction import SMOOTH, beside_evaluations, smoothed
 from resnet_nb.figures.style import COLOURS, GREY, TRAINING, headline, house_style, panels
-
-SMOOTH = 5  # iterations: one batch of 128 has an error with a standard deviation of up to 4 points
 
 
 def trained_on(curves: pd.DataFrame, title: str, *, live: pd.DataFrame | None = None) -> Figure:
@@ -45,8 +44,8 @@ def trained_on(curves: pd.DataFrame, title: str, *, live: pd.DataFrame | None = 
 
 
 def _line(axis: Axes, run: pd.DataFrame, colour: str, **look: object) -> None:
-    run = run.sort_values("iteration")
-    axis.plot(run["iteration"], run["error"].rolling(SMOOTH, min_periods=1).mean(), color=colour, **look)
+    run = smoothed(run)
+    axis.plot(run["iteration"], run["batches"], color=colour, **look)
 
 
 def evaluation_trap(curves: pd.DataFrame, evaluated: pd.DataFrame, title: str, *, seed: int) -> Figure:
@@ -61,13 +60,13 @@ def evaluation_trap(curves: pd.DataFrame, evaluated: pd.DataFrame, title: str, *
         _line(left, run, colour, **TRAINING)
         left.plot(points["iteration"], points["train_error"], "s-", color=GREY, markersize=6, linewidth=1.5)
         left.annotate("in evaluation mode", _highest(points), (8, 2), textcoords="offset points", color=GREY, fontweight="bold")
-        smooth = run.set_index("iteration")["error"].rolling(SMOOTH, min_periods=1).mean()
+        smooth = smoothed(run).set_index("iteration")["batches"]
         left.annotate("its batches", (smooth.idxmax(), smooth.max()), (-4, 4), textcoords="offset points", color=colour, fontweight="bold")
         left.set_title(f"one run (seed {seed})")
         left.set_xlabel("iterations after deepening")
         left.set_ylabel("training error (%)")
         left.set_ylim(-3, 100)
-        both = batches_beside(curves, evaluated)
+        both = beside_evaluations(curves, evaluated)
         right.plot([0, 100], [0, 100], color=GREY, linewidth=1, linestyle=":")
         right.plot(both["batches"], both["train_error"], "s", color=colour, markersize=5, alpha=0.75)
         right.annotate("equal", (60, 60), (6, -4), textcoords="offset points", va="top", color=GREY)
@@ -76,12 +75,6 @@ def evaluation_trap(curves: pd.DataFrame, evaluated: pd.DataFrame, title: str, *
         right.set_ylabel("error in evaluation mode (%)")
         headline(figure, title)
     return figure
-
-
-def batches_beside(curves: pd.DataFrame, evaluated: pd.DataFrame) -> pd.DataFrame:
-    """`evaluated` with a column `batches`: the mean error of the last few training batches of the same run, up to the same iteration."""
-    smooth = curves.sort_values("iteration").groupby("seed")["error"].rolling(SMOOTH, min_periods=1).mean().droplevel(0)
-    return evaluated.merge(curves.assign(batches=smooth)[["seed", "iteration", "batches"]], on=["seed", "iteration"])
 
 
 def _highest(points: pd.DataFrame) -> tuple[float, float]:
