@@ -27,11 +27,12 @@ def departures(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def departures_by_setting(curves: pd.DataFrame) -> pd.DataFrame:
-    """`departures` for each family, depth and rate: runs, left (how many), median of highest, median and greatest of end."""
+    """`departures` for each family, depth and rate: runs, left (how many), median of highest, and of end the median, the best and the worst run."""
     by = departures(curves).groupby(["family", "depth", "rate"])
     return by.agg(
-        runs=("seed", "size"), left=("left", "sum"), highest=("highest", "median"), end=("end", "median"), worst_end=("end", "max")
-    ).reset_index()
+        runs=("seed", "size"), left=("left", "sum"), highest=("highest", "median"),
+        end=("end", "median"), best_end=("end", "min"), worst_end=("end", "max"),
+    ).reset_index()  # fmt: skip
 
 
 def beside_evaluations(curves: pd.DataFrame, evaluated: pd.DataFrame) -> pd.DataFrame:

@@ -124,7 +124,7 @@ def _fitted(name: str, middle: pd.DataFrame) -> tuple[Callable[[Sequence[float]]
     centre, start = place.mean(), np.polyfit(place[known], time[known], 1)
 
     def cost(parameters: Sequence[float]) -> float:
-        level, slope, log_spread = parameters
+        level, slope, log_spread = parameters[0], parameters[1], max(parameters[2], -7.0)  # a thousandth: no median is known better
         off = (time - level - slope * (place - centre)) / np.exp(log_spread)
         return float((off[known] ** 2 / 2 + log_spread + np.log(2 * np.pi) / 2).sum() - special.log_ndtr(-off[~known]).sum())
 
@@ -165,6 +165,9 @@ def compare_laws(times: pd.DataFrame) -> Comparison:
 
 
 def _odds(middle: pd.DataFrame) -> float:
+    """1, which decides nothing, where too few depths are left with a value."""
+    if (~middle["censored"]).sum() < FEWEST_DEPTHS:
+        return 1.0
     costs = [_fitted(name, middle)[1].fun for name in LAWS]
     return float(np.exp(np.clip(costs[1] - costs[0], -700, 700)))
 

@@ -27,7 +27,7 @@ def test_runs_of_other_seeds_and_rates_are_kept_apart_whatever_their_order() -> 
     assert smoothed(curves)["batches"].groupby([smoothed(curves)[name] for name in ("rate", "seed")]).nunique().eq(1).all()
     by = departures_by_setting(curves).set_index("rate")
     assert by["left"].to_dict() == {0.01: 1, 0.05: 1} and by["runs"].to_dict() == {0.01: 1, 0.05: 2}
-    assert (by.loc[0.05, "end"], by.loc[0.05, "worst_end"]) == (20, 40)
+    assert (by.loc[0.05, "best_end"], by.loc[0.05, "end"], by.loc[0.05, "worst_end"]) == (0, 20, 40)
 
 
 def test_an_evaluation_is_put_beside_the_batches_of_its_own_run_and_iteration() -> None:

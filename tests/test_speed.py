@@ -114,6 +114,13 @@ def test_a_law_that_one_seed_decides_is_not_decided() -> None:
     assert dataclasses.replace(clear, odds=19).verdict == "not decided"
 
 
+def test_a_verdict_that_needs_every_seed_is_not_decided() -> None:
+    table = times(lambda depth: 20 * np.exp(0.035 * depth), seeds=3).query("depth <= 44").copy()
+    table.loc[(table["depth"] == 44) & (table["seed"] == 2), ["after", "until"]] = 800, np.inf
+    odds = compare_laws(table).odds_without
+    assert odds[:2] == (1.0, 1.0) and odds[2] != 1.0  # without seed 0 or 1 most of the runs of 44 layers are bounds: three depths are left
+
+
 def test_data_between_the_laws_are_not_decided() -> None:
     assert compare_laws(times(lambda depth: 8 * np.exp(0.33 * depth**0.5), depth_spread=0.1)).verdict == "not decided"
 

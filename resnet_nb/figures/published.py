@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from resnet_nb.figures.style import COLOURS, GREY, headline, house_style, panels
+from resnet_nb.figures.style import COLOURS, GREY, MARKERS, headline, house_style, panels
 
 
 def published_cifar(published: pd.DataFrame, title: str) -> Figure:
@@ -80,5 +80,35 @@ def protocol_numbers(published: pd.DataFrame, title: str) -> Figure:
         axis.margins(y=0.12)
         axis.set_xlabel("test protocol, and where its value is printed")
         axis.set_ylabel("top-1 error (%), ImageNet validation")
+        headline(figure, title)
+    return figure
+
+
+def measured_checkpoints(measured: pd.DataFrame, title: str) -> Figure:
+    """Training (left) and test error (right) of public trained nets, measured here, against depth: one line a repository and family.
+
+    measured: `records.evaluations_table`, with columns repository, family, depth, train_error, test_error (percent), trained_on.
+    """
+    with house_style():
+        figure, axes = panels(2, width=9.0, height=3.8, sharey=True)
+        repositories = list(dict.fromkeys(measured["repository"]))
+        looks = dict(zip(repositories, (("-", 1.0), ("--", 0.55), (":", 0.55)), strict=False))
+        for axis, column, name in zip(axes, ("train_error", "test_error"), ("Training", "Test"), strict=True):
+            for (repository, family), group in measured.groupby(["repository", "family"]):
+                group, (line, alpha) = group.sort_values("depth"), looks[repository]
+                axis.plot(group["depth"], group[column], MARKERS[family] + line, color=COLOURS[family], alpha=alpha, markersize=6)
+                for _, row in group.iterrows():
+                    offset = (0, 6) if family == "plain" or line == "-" else (0, -13)
+                    label = f"{row[column]:.1f}"
+                    axis.annotate(label, (row["depth"], row[column]), offset, textcoords="offset points", ha="center", fontsize=8)
+            axis.set_title(f"{name} error")
+            axis.set_xlabel("depth (weighted layers)")
+            axis.set_xticks(sorted(measured["depth"].unique()))
+            axis.margins(x=0.08, y=0.12)
+        axes[0].set_ylabel("error (%), CIFAR-10, 1-crop")
+        for (repository, family), _ in measured.groupby(["repository", "family"]):
+            line, alpha = looks[repository]
+            axes[0].plot([], [], MARKERS[family] + line, color=COLOURS[family], alpha=alpha, label=f"{family}, {repository.split('/')[0]}")
+        axes[0].legend(loc="upper left")
         headline(figure, title)
     return figure
