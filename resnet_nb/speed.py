@@ -75,6 +75,25 @@ def medians(times: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["family", "depth", "loss", "iterations", "censored", "reached", "runs", "lowest", "highest"])
 
 
+def growths(middle: pd.DataFrame, shallow: int, deep: int, loss: float) -> pd.DataFrame:
+    """How many times as long the net of `deep` layers takes as the one of `shallow`: one row a family that has both.
+
+    middle: `medians`. Columns: family, factor (of the medians), low and high (of the extreme seeds), bound: `deep` was not reached, so that factor and
+    high are lower bounds. Families whose shallow net did not reach the loss either are left out.
+    """
+    rows = []
+    for family, group in middle[middle["loss"] == loss].groupby("family"):
+        by_depth = group.set_index("depth")
+        if not {shallow, deep} <= set(by_depth.index) or by_depth.loc[shallow, "censored"]:
+            continue
+        first, last = by_depth.loc[shallow], by_depth.loc[deep]
+        factor = last["iterations"] / first["iterations"]
+        low = min(last["lowest"], last["iterations"]) / first["highest"]
+        high = (last["highest"] if np.isfinite(last["highest"]) else last["iterations"]) / first["lowest"]
+        rows.append((family, factor, min(low, factor), max(high, factor), bool(last["censored"])))
+    return pd.DataFrame(rows, columns=["family", "factor", "low", "high", "bound"])
+
+
 @dataclass(frozen=True)
 class Law:
     """A fitted law of growth: log(iterations) = intercept + slope * (depth, or log(depth) for the power law), give or take `spread`.

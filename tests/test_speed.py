@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.special import log_ndtr
 
 from resnet_nb.errors import InputError
-from resnet_nb.speed import at_best_rate, compare_laws, fit_law, medians, times_to_loss
+from resnet_nb.speed import at_best_rate, compare_laws, fit_law, growths, medians, times_to_loss
 
 DEPTHS = (8, 20, 32, 44, 56, 74, 110)
 
@@ -65,6 +65,17 @@ def test_a_median_of_censored_runs_is_a_bound() -> None:
     table["until"] = [105.0, 900.0, np.inf]
     row = medians(table).iloc[0]
     assert (row["iterations"], row["censored"], row["reached"], row["lowest"], row["highest"]) == (850, False, 2, 102.5, np.inf)
+
+
+def test_growth_is_the_ratio_of_medians_between_those_of_the_extreme_seeds() -> None:
+    rows = [(8, 0, 18, 22), (8, 1, 23, 27), (8, 2, 28, 32), (56, 0, 98, 102), (56, 1, 148, 152), (56, 2, 800, np.inf)]
+    table = pd.DataFrame(rows, columns=["depth", "seed", "after", "until"]).assign(family="plain", loss=0.5)
+    row = growths(medians(table), 8, 56, 0.5).iloc[0]
+    assert (row["factor"], row["low"], row["bound"]) == (150 / 25, 100 / 30, False)
+    table.loc[4, ["after", "until"]] = 800, np.inf
+    row = growths(medians(table), 8, 56, 0.5).iloc[0]
+    assert (row["factor"], row["high"], row["bound"]) == (800 / 25, 800 / 20, True)
+    assert growths(medians(table), 20, 56, 0.5).empty and growths(medians(table), 8, 56, 0.1).empty
 
 
 def test_without_bounds_a_law_is_ordinary_regression_and_its_interval_is_students() -> None:
