@@ -21,7 +21,7 @@ SILENT = {"name", "curve_every", "evaluations", "warmup_from_depth"}  # fields o
 SIZES = {"digits": "16x16 ", "cifar10": "32x32 ", "cifar100": "32x32 "}
 
 COLUMNS = [
-    "model", "width", "init", "data", "recipe", "iterations", "split", "protocol", "runs", "seeds", "mean", "std",
+    "model", "width", "init", "norm", "data", "recipe", "iterations", "split", "protocol", "runs", "seeds", "mean", "std",
     "low", "high", "interval", "source_label", "published", "published_std", "published_runs", "printed", "approximate", "bound",
     "verified", "fact_id", "verdict", "remark",
 ]  # fmt: skip
@@ -38,6 +38,7 @@ class Setting:
     model: str
     width: int | None
     init: str
+    norm: str
     recipe: str
     iterations: int
     split: str
@@ -51,7 +52,7 @@ class Setting:
         net = model["name"].removeprefix("cifar:").removesuffix("-A")  # both are understood
         fields = tuple(sorted((name, str(value)) for name, value in recipe.items() if name not in SILENT))
         return cls(
-            data["name"], data["fingerprint"], net, model["width"], model["init"], recipe["name"], record["iterations"],
+            data["name"], data["fingerprint"], net, model["width"], model["init"], model.get("norm", "batch"), recipe["name"], record["iterations"],
             data["split"], record["protocol"], data["test_images"], fields,
         )  # fmt: skip
 
@@ -73,6 +74,8 @@ class Setting:
             yield f"width {self.width}, the paper's is 16: another net"
         if self.init != "he-fan-in":
             yield f"initialisation {self.init}: not the paper's"
+        if self.norm != "batch":
+            yield f"normalisation {self.norm}: not the paper's"
         if self.iterations < steps:
             yield f"{self.iterations:,} of {steps:,} iterations: speed, not the end"
         elif changed := self._changed():
@@ -122,9 +125,11 @@ def _published() -> pd.DataFrame:
 
 
 def _by_setting(records: Iterable[dict]) -> list[tuple[Setting, dict[int, float]]]:
-    """Each setting with its test errors by seed, data sets and depths in order."""
+    """Each setting with its test errors by seed, data sets and depths in order; runs that ended at a loss were made for their length."""
     groups: dict[Setting, dict[int, float]] = defaultdict(dict)
     for record in records:
+        if record["recipe"].get("stop_at_loss"):
+            continue
         groups[Setting.of(record)].setdefault(record["seed"], record["final"]["test_error"])
     return [(setting, groups[setting]) for setting in sorted(groups, key=lambda setting: setting.order)]
 
@@ -187,6 +192,11 @@ def format_scoreboard(table: pd.DataFrame) -> str:
     ]
     if measured.empty:
         lines += ["", "No runs are recorded: `resnet-nb train MODEL --study NAME` records one."]
+    alone = measured["remark"] == measured["data"] + ": nothing published"
+    for data, group in measured[alone].groupby("data"):
+        counts = f"{_counted(len(group), 'setting')}, {_counted(group['runs'].sum(), 'run')}"
+        lines += ["", f"{data}: {counts}; nothing is published to compare them with (--json lists them)."]
+    measured = measured[~alone]
     own = COLUMNS[: COLUMNS.index("source_label")]  # those of the runs, alike in all rows of a setting
     for _, group in measured.groupby([name for name in own if name != "seeds"], sort=False, dropna=False):
         lines += ["", *_setting_lines(group.iloc[0])]
@@ -203,9 +213,9 @@ def format_scoreboard(table: pd.DataFrame) -> str:
 def _setting_lines(row: pd.Series) -> list[str]:
     width = "" if pd.isna(row["width"]) else f", width {row['width']}"
     init = "" if row["init"] == "he-fan-in" else f", initialisation {row['init']}"
+    init += "" if row["norm"] == "batch" else f", normalisation {row['norm']}"
     split = "all training images" if row["split"] == "all" else f"split {row['split']}"
-    plural = "s" if row["runs"] > 1 else ""
-    runs = f"{row['runs']} run{plural} (seed{plural} {', '.join(map(str, row['seeds']))})"
+    runs = f"{_counted(row['runs'], 'run')} (seed{'s' if row['runs'] > 1 else ''} {', '.join(map(str, row['seeds']))})"
     spread = "" if pd.isna(row["std"]) else f" ± {row['std']:.2f}"
     star = "" if row["interval"] == "one more run" else "*"
     error = f"{row['mean']:.2f}{spread} [{row['low']:.2f}, {row['high']:.2f}]{star}"
@@ -213,6 +223,10 @@ def _setting_lines(row: pd.Series) -> list[str]:
         f"{row['model']}{width}{init}; {row['data']}, {row['recipe']}, {row['iterations']:,} iterations, {split}",
         f"    {error}  {runs}; {row['protocol']}",
     ]
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _published_line(row: pd.Series) -> str:

@@ -131,7 +131,8 @@ def test_runs_made_otherwise_are_not_compared_and_the_board_says_why(record, rea
     row = only(table)
     assert row["remark"] == reason
     assert pd.isna(row["published"]) and pd.isna(row["verdict"]) and pd.isna(row["fact_id"])
-    assert f"not compared: {reason}" in format_scoreboard(table)
+    text = format_scoreboard(table)
+    assert f"not compared: {reason}" in text or (reason.startswith("digits") and "digits: 1 setting, 1 run;" in text)
 
 
 def test_every_difference_is_named():
@@ -205,10 +206,24 @@ def test_board_reads_well_with_runs_of_every_kind():
         "8.80 ± 0.16 [8.32, 9.28]  5 runs (seeds 0, 1, 2, 3, 4); 1-crop: the whole 32x32 image"
     )
     assert lines[place + 2].split() == "He et al. 2015, Table 6 8.75 reproduced".split()
-    assert "plain20, width 8; digits, quick-digits, 200 iterations, all training images" in lines
-    for words in ("6.61 ± 0.16", "over 60", "about 13", "1-crop: the whole 16x16 image"):
+    assert "digits: 1 setting, 2 runs; nothing is published to compare them with (--json lists them)." in lines
+    for words in ("6.61 ± 0.16", "over 60", "about 13"):
         assert words in text
     assert "nan" not in text.lower() and "None" not in text
+
+
+def test_runs_that_ended_at_a_loss_are_no_errors_to_compare():
+    stopped = cifar_run("resnet20", 30.0)
+    stopped["recipe"]["stop_at_loss"] = 0.15
+    assert scoreboard([stopped])["runs"].sum() == 0
+
+
+def test_a_net_without_normalisation_is_another_setting():
+    record = cifar_run("resnet20", 9.0)
+    record["model"]["norm"] = "none"
+    table = scoreboard([record, cifar_run("resnet20", 8.7)])
+    assert sorted(table[table["runs"] > 0]["norm"].unique()) == ["batch", "none"]
+    assert "normalisation none: not the paper's" in format_scoreboard(table)
 
 
 def test_board_of_no_runs_says_how_to_record_one():
