@@ -41,19 +41,19 @@ def times_to_loss(records: Iterable[dict], losses: Sequence[float]) -> pd.DataFr
 
 
 def at_best_rate(times: pd.DataFrame) -> pd.DataFrame:
-    """The rows of each family's and depth's best rate, chosen for each loss by the seeds that all its rates were run with.
+    """The rows of each family's and depth's best rate for each loss, chosen among the rates that were run with the most seeds.
 
-    Best is the least median time; where it is infinite or equal, the fewest censored runs, then the lower rate. A column `at_edge` says
-    whether the rate is the lowest or highest that was tried, so that a better one may lie outside.
+    Rates with fewer seeds are trials that showed where to look. Best is the least median time; where it is infinite or equal, the fewest
+    censored runs, then the lower rate. A column `at_edge` says whether no lower or no higher rate was tried at all, so that a better one may
+    lie outside.
     """
     chosen = []
     for _, group in times.groupby(["family", "depth", "loss"], sort=True):
-        seeds = set.intersection(*(set(rows["seed"]) for _, rows in group.groupby("rate")))
-        common = group[group["seed"].isin(seeds)]
-        rank = common.groupby("rate")["until"].agg(middle="median", censored=lambda until: np.isinf(until).sum())
+        seeds = group.groupby("rate")["seed"].nunique()
+        full = group[group["rate"].isin(seeds.index[seeds == seeds.max()])]
+        rank = full.groupby("rate")["until"].agg(middle="median", censored=lambda until: np.isinf(until).sum())
         best = rank.reset_index().sort_values(["middle", "censored", "rate"])["rate"].iloc[0]
-        edges = {group["rate"].min(), group["rate"].max()}
-        chosen.append(group[group["rate"] == best].assign(at_edge=best in edges))
+        chosen.append(group[group["rate"] == best].assign(at_edge=best in (group["rate"].min(), group["rate"].max())))
     return pd.concat(chosen, ignore_index=True)
 
 
@@ -78,8 +78,8 @@ def medians(times: pd.DataFrame) -> pd.DataFrame:
 def growths(middle: pd.DataFrame, shallow: int, deep: int, loss: float) -> pd.DataFrame:
     """How many times as long the net of `deep` layers takes as the one of `shallow`: one row a family that has both.
 
-    middle: `medians`. Columns: family, factor (of the medians), low and high (of the extreme seeds), bound: `deep` was not reached, so that factor and
-    high are lower bounds. Families whose shallow net did not reach the loss either are left out.
+    middle: `medians`. Columns: family, factor (of the medians), low and high (of the extreme seeds), bound: the deep net did not reach the loss,
+    so that factor and high are lower bounds. Families whose shallow net did not reach the loss either are left out.
     """
     rows = []
     for family, group in middle[middle["loss"] == loss].groupby("family"):

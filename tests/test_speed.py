@@ -47,14 +47,15 @@ def test_a_time_lies_between_two_points_of_the_curve_or_is_censored() -> None:
     assert tuple(found.loc["residual", 1.0]) == (0, 5)
 
 
-def test_the_best_rate_is_chosen_by_the_seeds_that_all_rates_share() -> None:
-    runs = [record("plain20", [2.0] * wait + [0.1], rate, seed) for rate, waits in
-            {0.01: [9], 0.02: [4, 6, 5], 0.05: [5, 1, 1]}.items() for seed, wait in enumerate(waits)]  # fmt: skip
+def test_the_best_rate_is_chosen_among_those_with_the_most_seeds() -> None:
+    waits = {0.01: [0], 0.02: [4, 6, 5], 0.05: [7, 2, 1], 0.1: [9]}  # points above the loss, seed by seed
+    runs = [record("plain20", [2.0] * wait + [0.1], rate, seed) for rate, all in waits.items() for seed, wait in enumerate(all)]
     best = at_best_rate(times_to_loss(runs, (1.0,)))
-    assert set(best["rate"]) == {0.02} and len(best) == 3  # by seed 0 alone; all of its seeds are kept
+    assert set(best["rate"]) == {0.05} and len(best) == 3  # medians of 2 against 5; the lone run at 0.01 is a trial
     assert not best["at_edge"].any()
-    assert at_best_rate(times_to_loss(runs[1:], (1.0,)))["rate"].unique() == [0.05]
-    assert at_best_rate(times_to_loss(runs[1:], (1.0,)))["at_edge"].all()
+    assert at_best_rate(times_to_loss(runs[:-1], (1.0,)))["at_edge"].all()
+    tied = [record("plain20", [2.0] * 3, rate) for rate in (0.02, 0.01)]
+    assert set(at_best_rate(times_to_loss(tied, (1.0,)))["rate"]) == {0.01}
 
 
 def test_a_median_of_censored_runs_is_a_bound() -> None:
