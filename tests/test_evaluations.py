@@ -40,6 +40,10 @@ PUBLISHED = {
     ("akamaster/pytorch_resnet_cifar10", "resnet44"): 6.90,
     ("akamaster/pytorch_resnet_cifar10", "resnet56"): 6.61,
 }
+TRAINED_ON = {
+    "wooyeolBaek/deep-residual-learning": "45,000 of the 50,000 training images",
+    "akamaster/pytorch_resnet_cifar10": "all 50,000 training images",
+}
 
 
 def nested(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -225,3 +229,14 @@ def refused(words: list[str], expected: str, monkeypatch: pytest.MonkeyPatch, ca
         cli.main()
     error = capsys.readouterr().err
     assert stopped.value.code == 2 and error.count("\n") == 1 and expected in error, error
+
+
+def test_the_recorded_test_errors_are_those_that_the_repositories_publish() -> None:
+    """Exactly so for akamaster's nets; the others' mean is that of 45,000 images, ours of all 50,000, which turns a few of 10,000 pictures."""
+    table = records.evaluations_table(records.load_study("public-checkpoints"))
+    measured = {(row["repository"], row["model"]): row["test_error"] for row in table.to_dict("records")}
+    assert measured.keys() == PUBLISHED.keys()
+    for (repository, model), error in PUBLISHED.items():
+        assert measured[repository, model] == pytest.approx(error, abs=0.001 if repository.startswith("akamaster") else 0.05), model
+    assert set(table["train_images"]) == {50_000} and set(table["test_images"]) == {10_000} and set(table["protocol"]) == {"1-crop"}
+    assert table.set_index("repository")["trained_on"].to_dict() == TRAINED_ON
