@@ -5,7 +5,12 @@ Each returns a matplotlib Figure that belongs to nobody: show or save it.
 
 from resnet_nb.figures.depth import error_by_depth, running_curve, training_curves
 from resnet_nb.figures.explorer import explored
-from resnet_nb.figures.published import protocol_numbers, published_cifar
+from resnet_nb.figures.grown import evaluation_trap, trained_on
+from resnet_nb.figures.published import measured_checkpoints, protocol_numbers, published_cifar
+from resnet_nb.figures.speed import chances, growth_under_controls, lengths, time_by_depth
 from resnet_nb.figures.style import house_style
 
-__all__ = ["error_by_depth", "explored", "house_style", "protocol_numbers", "published_cifar", "running_curve", "training_curves"]
+__all__ = [
+    "chances", "error_by_depth", "evaluation_trap", "explored", "growth_under_controls", "house_style", "lengths", "measured_checkpoints",
+    "protocol_numbers", "published_cifar", "running_curve", "time_by_depth", "trained_on", "training_curves",
+]  # fmt: skip
