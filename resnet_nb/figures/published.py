@@ -90,7 +90,7 @@ def measured_checkpoints(measured: pd.DataFrame, title: str) -> Figure:
     measured: `records.evaluations_table`, with columns repository, family, depth, train_error, test_error (percent), trained_on.
     """
     with house_style():
-        figure, axes = panels(2, width=9.0, height=3.8, sharey=True)
+        figure, axes = panels(2, width=9.0, height=3.8)  # each its own scale: training errors are a fifth of the test errors
         repositories = list(dict.fromkeys(measured["repository"]))
         looks = dict(zip(repositories, (("-", 1.0), ("--", 0.55), (":", 0.55)), strict=False))
         for axis, column, name in zip(axes, ("train_error", "test_error"), ("Training", "Test"), strict=True):
@@ -98,14 +98,15 @@ def measured_checkpoints(measured: pd.DataFrame, title: str) -> Figure:
                 group, (line, alpha) = group.sort_values("depth"), looks[repository]
                 axis.plot(group["depth"], group[column], MARKERS[family] + line, color=COLOURS[family], alpha=alpha, markersize=6)
                 for _, row in group.iterrows():
-                    offset = (0, 6) if family == "plain" or line == "-" else (0, -13)
+                    above = family == "plain" or (line == "-" and column == "test_error")
+                    offset = (0, 6) if above else (0, -13)
                     label = f"{row[column]:.1f}"
                     axis.annotate(label, (row["depth"], row[column]), offset, textcoords="offset points", ha="center", fontsize=8)
             axis.set_title(f"{name} error")
             axis.set_xlabel("depth (weighted layers)")
             axis.set_xticks(sorted(measured["depth"].unique()))
-            axis.margins(x=0.08, y=0.12)
-        axes[0].set_ylabel("error (%), CIFAR-10, 1-crop")
+            axis.margins(x=0.08, y=0.14)
+            axis.set_ylabel("error (%), CIFAR-10, 1-crop")
         for (repository, family), _ in measured.groupby(["repository", "family"]):
             line, alpha = looks[repository]
             axes[0].plot([], [], MARKERS[family] + line, color=COLOURS[family], alpha=alpha, label=f"{family}, {repository.split('/')[0]}")
