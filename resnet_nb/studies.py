@@ -59,7 +59,7 @@ def read_study(path: Path) -> Study:
         # seeds outermost: a study that is stopped has whole seeds, not whole models
         for seed, model, recipe in itertools.product(entry["seeds"], entry["models"], entry["recipes"]):
             commands.append(("train", model, *own, "--recipe", recipe, "--seed", str(seed), "--study", content["name"]))
-    return Study(content["name"], tuple(commands))
+    return Study(content["name"], tuple(dict.fromkeys(commands)))  # a run that two entries list is one run
 
 
 def run_study(study: Study, jobs: int = 1, more: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], str]]:

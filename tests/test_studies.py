@@ -3,6 +3,7 @@
 import functools
 import multiprocessing
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from resnet_nb import studies
 from resnet_nb.errors import InputError
 from resnet_nb.models import parse
 from resnet_nb.recipes import get_recipe
-from resnet_nb.records import all_records, load_study
+from resnet_nb.records import all_records, load_study, results_dir
 
 STUDIES = sorted((Path(__file__).parents[1] / "studies").glob("*.yaml"))
 
@@ -29,10 +30,23 @@ def test_every_study_lists_runs_that_exist(path: Path) -> None:
         assert parse(words[1]) and get_recipe(words[words.index("--recipe") + 1])
 
 
-def test_the_recorded_degradation_study_is_the_one_that_its_file_lists() -> None:
-    listed = studies.read_study(next(path for path in STUDIES if path.stem == "digits-degradation"))
-    recorded = {tuple(record["command"].split()[1:]) for record in load_study("digits-degradation")}
-    assert {frozenset(words) for words in listed.commands} == {frozenset(words) for words in recorded}
+UNFINISHED = {"cifar10-short", "digits-controls", "digits-lengths", "digits-speed"}  # of which some runs are still to be made
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_a_recorded_study_is_the_one_that_its_file_lists(path: Path) -> None:
+    listed = {frozenset(words) for words in studies.read_study(path).commands}
+    records = load_study(path.stem) if (results_dir() / path.stem).exists() else []
+    recorded = {frozenset(shlex.split(record["command"].removesuffix(' --data-root "$RESNET_NB_DATA"'))[1:]) for record in records}
+    assert recorded <= listed
+    assert recorded == listed or path.stem in UNFINISHED
+
+
+def test_a_run_that_two_entries_list_is_one_run(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    entry = "{models: [plain8], recipes: [quick-digits], seeds: [SEEDS]}"
+    path.write_text(f"name: s\ngrid:\n  - {entry.replace('SEEDS', '0')}\n  - {entry.replace('SEEDS', '0, 1')}\n")
+    assert [words[words.index("--seed") + 1] for words in studies.read_study(path).commands] == ["0", "1"]
 
 
 def test_every_recorded_cpu_run_names_its_threads() -> None:
