@@ -70,19 +70,25 @@ def error_rates(net: nn.Module, images: Images, normalisation: Normalisation) ->
 def batch_mode_error(net: nn.Module, images: Images, normalisation: Normalisation, size: int = 128) -> float:
     """Top-1 error in percent with each batch's own statistics, as in training; nothing of the net is updated.
 
-    size: images a batch, in their stored order; the last batch may be smaller.
+    size: images a batch; the batches are drawn once and are always the same, and the last one may be smaller.
     """
     probe = copy.deepcopy(net).train()  # training mode moves running statistics, so it happens in a copy
-    batches = zip(images.images.split(size), images.labels.split(size), strict=True)
-    wrong = sum((probe(normalisation(batch)).argmax(1) != labels).sum() for batch, labels in batches)
-    return 100 * int(wrong) / len(images)
+    wrong = sum(int((probe(batch).argmax(1) != labels).sum()) for batch, labels in _mixed_batches(images, normalisation, size))
+    return 100 * wrong / len(images)
+
+
+def _mixed_batches(images: Images, normalisation: Normalisation, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Normalised images and labels. Data sets lie in order of their classes, and a batch of one class has statistics of its own."""
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0)).to(images.labels.device)
+    for places in order.split(size):
+        yield normalisation(images.images[places]), images.labels[places]
 
 
 def three_errors(net: nn.Module, images: Images, normalisation: Normalisation, size: int = 128) -> tuple[float, float, float]:
     """Top-1 errors of one net in percent: with batch statistics, in evaluation mode with statistics averaged anew over `images`, and in
     evaluation mode as it stands. Where weights have just moved fast, its running statistics are those of older weights."""
     averaged = copy.deepcopy(net)
-    average_statistics(averaged, (normalisation(batch) for batch in images.images.split(size)))
+    average_statistics(averaged, (batch for batch, _ in _mixed_batches(images, normalisation, size)))
     in_batches = batch_mode_error(net, images, normalisation, size)
     return in_batches, *(error_rates(one, images, normalisation).top1_error for one in (averaged, net))
 

@@ -7,11 +7,12 @@ import torch
 from small_data import small_data
 
 from resnet_nb import grow
+from resnet_nb.data import load_data
 from resnet_nb.evaluate import average_statistics, batch_mode_error, error_rates, three_errors
 from resnet_nb.experiments import first_losses, run_depths, train_depths, train_grown
 from resnet_nb.models import build_model, parse
 from resnet_nb.normalise import Normalisation
-from resnet_nb.recipes import Recipe
+from resnet_nb.recipes import Recipe, get_recipe
 from resnet_nb.side_by_side import side_by_side
 from resnet_nb.train import fit
 
@@ -77,6 +78,15 @@ def test_the_three_errors_leave_the_net_as_it_was_and_are_what_they_say() -> Non
     average_statistics(net, [whole])
     assert anew == error_rates(net, data.train, normalisation).top1_error
     assert len({in_batches, as_it_stands}) == 2  # after six steps the running statistics are still mostly those they began with
+
+
+def test_images_in_order_of_their_classes_are_mixed_into_batches() -> None:
+    data, net = load_data("digits"), build_model("plain8", width=8, in_channels=1)
+    assert (data.train.labels.diff() < 0).sum() == 0  # in order, as they lie
+    done = fit(net, data, get_recipe("quick-digits,iterations=60,drops=none,evaluations=1"), device="cpu", progress=False)
+    in_batches, anew, _ = three_errors(net, data.train, done.normalisation)
+    assert in_batches < 8 and anew < 8  # 1.5 and 1.4; in the images' own order 58 and 1.2
+    assert batch_mode_error(net, data.train, done.normalisation) == in_batches
 
 
 def square(number: int, tensor: torch.Tensor) -> torch.Tensor:

@@ -33,6 +33,7 @@ def time_by_depth(middle: pd.DataFrame, laws: Mapping[tuple[str, float], Compari
             axis.set_xticks(sorted(middle["depth"].unique()))
             axis.tick_params(axis="x", labelsize=8.5)
         _log_scale(axes[0], "iterations (mini-batches of 128)")
+        axes[0].set_ylim(middle["lowest"].min() / 1.5, 4 * middle["iterations"].max())
         if guess is not None:
             axes[-1].plot([56], [guess], "*", color="black", markersize=13, zorder=5, label="your prediction")
         _key(axes[0])
