@@ -1,0 +1,50 @@
+"""The verdicts of notebook 01 hang on its records: with the families' names exchanged, each cell that checks one must fail."""
+
+import copy
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from resnet_nb import notebook, records
+
+PATH = Path(__file__).parents[1] / "notebooks" / "01_degradation.ipynb"
+OTHER = {"plain": "resnet", "resnet": "plain"}
+
+
+def exchanged(record: dict) -> dict:
+    """The record as one of the matched net of the other family."""
+    record = copy.deepcopy(record)
+    for name, other in OTHER.items():
+        if record["model"]["name"].startswith(name):
+            record["model"]["name"] = record["model"]["name"].replace(name, other, 1)
+            return record
+    return record
+
+
+def outcomes(monkeypatch: pytest.MonkeyPatch, change) -> dict[str, str | None]:
+    """Run the cells of the stored rung here; for each that checks something, what its assertion said, or None where it held."""
+    load = records.load_study
+    monkeypatch.setattr(records, "load_study", lambda study: [change(record) for record in load(study)])
+    monkeypatch.setattr(notebook, "show", lambda *arguments, **options: None)
+    names, found = {}, {}
+    for cell in nbformat.read(PATH, 4).cells:
+        tags = cell.metadata.get("tags", [])
+        if cell.cell_type != "code" or "colab" in tags:
+            continue
+        source = cell.source.replace('EVIDENCE = "quick"', 'EVIDENCE = "stored"')
+        try:
+            exec(compile(source, cell.id, "exec"), names)
+        except AssertionError as error:
+            found[cell.id] = str(error) or "failed"
+        else:
+            if "checks" in tags:
+                found[cell.id] = None
+    return found
+
+
+def test_every_verdict_holds_with_the_records_and_fails_with_the_families_exchanged(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    kept = outcomes(monkeypatch, lambda record: record)
+    assert len(kept) >= 5 and set(kept.values()) == {None}
+    broken = outcomes(monkeypatch, exchanged)
+    assert {id for id in kept if broken.get(id) is None} == set()
