@@ -27,14 +27,16 @@ def record(model: str, losses: list[float], rate: float = 0.05, seed: int = 0) -
     }
 
 
-def times(growth, seeds: int = 5, seed_spread: float = 0.1, depth_spread: float = 0.03, cap: float = np.inf, seed: int = 0) -> pd.DataFrame:
+def times(
+    growth, seeds: int = 5, seed_spread: float = 0.1, depth_spread: float = 0.03, cap: float = np.inf, seed: int = 0, half: float = 1e-6
+) -> pd.DataFrame:
     """Simulated runs whose median number of iterations at a depth is growth(depth)."""
     random, rows = np.random.default_rng(seed), []
     for depth in DEPTHS:
         off = random.normal(0, depth_spread)
         for number in range(seeds):
             time = growth(depth) * np.exp(off + random.normal(0, seed_spread))
-            rows.append(("plain", depth, number, 0.5, 0.05, *((time - 2, time + 2) if time < cap else (cap, np.inf))))
+            rows.append(("plain", depth, number, 0.5, 0.05, *((time - half, time + half) if time < cap else (cap, np.inf))))
     return pd.DataFrame(rows, columns=["family", "depth", "seed", "loss", "rate", "after", "until"])
 
 
@@ -121,16 +123,29 @@ def test_the_verdict_is_the_law_that_made_the_data(growth, verdict: str) -> None
 
 def test_a_law_that_one_seed_decides_is_not_decided() -> None:
     clear = compare_laws(times(lambda depth: 20 * np.exp(0.035 * depth)))
-    assert min(clear.odds, *clear.odds_without) > 20 and len(clear.odds_without) == 5
-    assert dataclasses.replace(clear, odds_without=(30, 30, 19, 30, 30)).verdict == "not decided"
-    assert dataclasses.replace(clear, odds=19).verdict == "not decided"
+    assert min(clear.ratio, *clear.ratio_without, clear.over_floor) > 20
+    consistent = "consistent with exponential, not shown"
+    assert dataclasses.replace(clear, ratio_without=(19, 1e9)).verdict == consistent
+    assert dataclasses.replace(clear, over_floor=19).verdict == consistent
+    assert dataclasses.replace(clear, ratio=19, ratio_without=(19, 19)).verdict == "not decided"
 
 
 def test_a_verdict_that_needs_every_seed_is_not_decided() -> None:
     table = times(lambda depth: 20 * np.exp(0.035 * depth), seeds=3).query("depth <= 44").copy()
     table.loc[(table["depth"] == 44) & (table["seed"] == 2), ["after", "until"]] = 800, np.inf
-    odds = compare_laws(table).odds_without
-    assert odds[:2] == (1.0, 1.0) and odds[2] != 1.0  # without seed 0 or 1 most of the runs of 44 layers are bounds: three depths are left
+    both = compare_laws(table)  # without seed 0 or 1 most of the runs of 44 layers are bounds: three depths are left, which decide nothing
+    assert both.ratio_without[0] <= 1.0 < both.ratio and both.verdict != "exponential"
+
+
+def test_a_power_law_above_a_floor_is_no_exponential() -> None:
+    both = compare_laws(times(lambda depth: 30 + 0.005 * depth**2.8, depth_spread=0.02))
+    assert both.verdict not in ("exponential", "power law") and both.over_floor < 1
+
+
+def test_the_spacing_of_the_curve_is_part_of_the_spread() -> None:
+    sharp = compare_laws(times(lambda depth: 20 * np.exp(0.035 * depth), depth_spread=0.01, seed_spread=0.01))
+    blunt = compare_laws(times(lambda depth: 20 * np.exp(0.035 * depth), depth_spread=0.01, seed_spread=0.01, half=6))
+    assert 1 < blunt.ratio < sharp.ratio / 10
 
 
 def test_data_between_the_laws_are_not_decided() -> None:
