@@ -27,10 +27,11 @@ def departures(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def departures_by_setting(curves: pd.DataFrame) -> pd.DataFrame:
-    """`departures` for each family, depth and rate: runs, left (how many), median of highest, and of end the median, the best and the worst run."""
+    """`departures` for each family, depth and rate: runs, left (how many), and of highest and end the median, of highest the
+    greatest, of end the least and the greatest."""
     by = departures(curves).groupby(["family", "depth", "rate"])
     return by.agg(
-        runs=("seed", "size"), left=("left", "sum"), highest=("highest", "median"),
+        runs=("seed", "size"), left=("left", "sum"), highest=("highest", "median"), worst_highest=("highest", "max"),
         end=("end", "median"), best_end=("end", "min"), worst_end=("end", "max"),
     ).reset_index()  # fmt: skip
 

@@ -60,6 +60,13 @@ def test_a_deepened_net_is_drawn_in_its_colour_and_its_shallow_net_in_grey() -> 
     assert "never over 1.5 %" in first.texts[0].get_text()
 
 
+def test_a_long_headline_stays_on_its_figure() -> None:
+    long = pd.DataFrame({"family": "plain", "depth": 56, "iterations": [200, 600], "train_error": [45.0, 3], "seed": 0})
+    figure = figures.lengths(long, "Depth delays the first progress of a plain net at every rate, " * 3)
+    figure.draw_without_rendering()
+    assert figure._suptitle.get_window_extent().x1 <= figure.bbox.x1
+
+
 def test_growth_is_drawn_for_each_family_and_a_lower_bound_has_an_arrow() -> None:
     rows = [("width 8", "plain", 9.0, 7.0, 12.0, True), ("width 8", "residual", 1.1, 0.9, 1.3, False)]
     table = pd.DataFrame(rows, columns=["setting", "family", "factor", "low", "high", "bound"])

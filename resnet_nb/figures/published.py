@@ -1,10 +1,12 @@
 """Published numbers, drawn with their protocol and with how well they are known."""
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_nb.figures.style import COLOURS, GREY, MARKERS, headline, house_style, panels
+from resnet_nb.stats import wilson_interval
 
 
 def published_cifar(published: pd.DataFrame, title: str) -> Figure:
@@ -87,29 +89,24 @@ def protocol_numbers(published: pd.DataFrame, title: str) -> Figure:
 def measured_checkpoints(measured: pd.DataFrame, title: str) -> Figure:
     """Training (left) and test error (right) of public trained nets, measured here, against depth: one line a repository and family.
 
-    measured: `records.evaluations_table`, with columns repository, family, depth, train_error, test_error (percent), trained_on.
+    measured: `records.evaluations_table`, with columns repository, family, depth, train_error, test_error (percent), train_images, test_images.
+    Bars are 95 % intervals for the number of images. The first repository's lines are dark, those of the next light.
     """
     with house_style():
-        figure, axes = panels(2, width=9.0, height=3.8)  # each its own scale: training errors are a fifth of the test errors
-        repositories = list(dict.fromkeys(measured["repository"]))
-        looks = dict(zip(repositories, (("-", 1.0), ("--", 0.55), (":", 0.55)), strict=False))
-        for axis, column, name in zip(axes, ("train_error", "test_error"), ("Training", "Test"), strict=True):
-            for (repository, family), group in measured.groupby(["repository", "family"]):
-                group, (line, alpha) = group.sort_values("depth"), looks[repository]
-                axis.plot(group["depth"], group[column], MARKERS[family] + line, color=COLOURS[family], alpha=alpha, markersize=6)
-                for _, row in group.iterrows():
-                    above = family == "plain" or (line == "-" and column == "test_error")
-                    offset = (0, 6) if above else (0, -13)
-                    label = f"{row[column]:.1f}"
-                    axis.annotate(label, (row["depth"], row[column]), offset, textcoords="offset points", ha="center", fontsize=8)
+        figure, axes = panels(2, width=9.0, height=4.0)  # each its own scale: training errors are a fifth of the test errors
+        shades = {repository: 1.0 - 0.55 * (rank > 0) for rank, repository in enumerate(dict.fromkeys(measured["repository"]))}
+        for axis, part, name in zip(axes, ("train", "test"), ("Training", "Test"), strict=True):
+            for (repository, family), group in measured.sort_values("depth").groupby(["repository", "family"]):
+                look = {"color": COLOURS[family], "alpha": shades[repository], "markersize": 6, "capsize": 2.5, "linewidth": 1.5}
+                error, images = group[f"{part}_error"], group[f"{part}_images"]
+                ends = [wilson_interval(round(value * count / 100), count) for value, count in zip(error, images, strict=True)]
+                bars = np.abs(np.transpose(ends) - error.to_numpy())
+                axis.errorbar(group["depth"], error, yerr=bars, fmt=MARKERS[family] + "-", label=f"{family}, {repository.split('/')[0]}", **look)
             axis.set_title(f"{name} error")
             axis.set_xlabel("depth (weighted layers)")
             axis.set_xticks(sorted(measured["depth"].unique()))
-            axis.margins(x=0.08, y=0.14)
+            axis.margins(x=0.1, y=0.14)
             axis.set_ylabel("error (%), CIFAR-10, 1-crop")
-        for (repository, family), _ in measured.groupby(["repository", "family"]):
-            line, alpha = looks[repository]
-            axes[0].plot([], [], MARKERS[family] + line, color=COLOURS[family], alpha=alpha, label=f"{family}, {repository.split('/')[0]}")
         axes[0].legend(loc="upper left")
         headline(figure, title)
     return figure

@@ -128,7 +128,7 @@ def lengths(runs: pd.DataFrame, title: str) -> Figure:
             axis.minorticks_off()
             axis.margins(x=0.2)
             axis.set_title(f"{family}, {depth} layers")
-            axis.set_xlabel("iterations, rate divided by 10 at 1/2 and 3/4")
+            axis.set_xlabel("iterations (log scale)")
         axes[0].set_ylabel("final training error (%)")
         axes[0].set_ylim(bottom=-1.5)
         headline(figure, title)

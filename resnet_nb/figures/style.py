@@ -4,6 +4,7 @@ Residual nets are blue with round markers, plain nets vermilion with square ones
 label); training thin and dashed, test bold and solid, as the paper draws them; published values are open markers, measured ones filled.
 """
 
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 COLOURS = {"residual": "#0072B2", "plain": "#D55E00"}
 MARKERS = {"residual": "o", "plain": "s"}
 GREY = "#555555"
+CHARACTERS = 10.5  # of the headline's bold type, to an inch
 STYLE = {
     "font.size": 10,
     "axes.titlesize": 11,
@@ -48,5 +50,6 @@ def panels(count: int, width: float = 8.5, height: float = 3.8, **options: objec
 
 
 def headline(figure: Figure, title: str) -> None:
-    """The figure's finding, over its panels."""
+    """The figure's finding, over its panels, in as many lines as its width needs."""
+    title = textwrap.fill(title, int(CHARACTERS * figure.get_figwidth()))
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
