@@ -140,43 +140,53 @@ def _fitted(name: str, middle: pd.DataFrame) -> tuple[Callable[[Sequence[float]]
     """The negative log-likelihood of (level at the centre, slope, log spread), where it is least, and the centre."""
     if name not in LAWS:
         raise InputError(f"Unknown law {name!r}: choose one of {', '.join(LAWS)}.")
-    known = _known(middle)
-    place, time = _scale(name, middle["depth"].to_numpy(float)), np.log(middle["iterations"].to_numpy(float))
-    centre, start = place.mean(), np.polyfit(place[known], time[known], 1)
+    data = _Medians.of(middle)
+    place = _scale(name, data.depth)
+    centre, start = place.mean(), np.polyfit(place[data.known], data.log_time[data.known], 1)
 
     def cost(parameters: Sequence[float]) -> float:
         level, slope, log_spread = parameters
-        return _misfit(middle, level + slope * (place - centre), log_spread)
+        return data.misfit(level + slope * (place - centre), log_spread)
 
     return cost, _least(cost, [start[1] + start[0] * centre, start[0], np.log(0.1)]), centre
 
 
-def _known(middle: pd.DataFrame) -> np.ndarray:
-    known = ~middle["censored"].to_numpy()
-    if known.sum() < FEWEST_DEPTHS:
-        raise InputError(f"A law of growth needs {FEWEST_DEPTHS} depths that reached the loss: choose a higher loss, or longer runs.")
-    return known
+@dataclass(frozen=True)
+class _Medians:
+    """The columns of `medians` as arrays, for a cost that is computed some thousand times."""
 
+    depth: np.ndarray
+    log_time: np.ndarray
+    known: np.ndarray
+    rounding: np.ndarray
 
-def _misfit(middle: pd.DataFrame, line: np.ndarray, log_spread: float) -> float:
-    """The negative log-likelihood of the medians, or bounds, about `line` (log iterations), to which the curve's spacing adds a spread of its own."""
-    known, time = ~middle["censored"].to_numpy(), middle["iterations"].to_numpy(float)
-    rounding = middle["spacing"].to_numpy(float) / (12**0.5 * time)
-    spread = np.hypot(np.exp(max(log_spread, -7.0)), rounding)  # at least a thousandth: without it, a perfect line has no likelihood
-    off = (np.log(time) - line) / spread
-    return float((off**2 / 2 + np.log(spread) + np.log(2 * np.pi) / 2)[known].sum() - special.log_ndtr(-off[~known]).sum())
+    @classmethod
+    def of(cls, middle: pd.DataFrame) -> "_Medians":
+        known = ~middle["censored"].to_numpy()
+        if known.sum() < FEWEST_DEPTHS:
+            raise InputError(f"A law of growth needs {FEWEST_DEPTHS} depths that reached the loss: choose a higher loss, or longer runs.")
+        depth, time, spacing = (middle[name].to_numpy(float) for name in ("depth", "iterations", "spacing"))
+        return cls(depth, np.log(time), known, spacing / (12**0.5 * time))
+
+    def misfit(self, line: np.ndarray, log_spread: float) -> float:
+        """The negative log-likelihood of the medians and bounds about `line` (log iterations); the curve's spacing adds to the spread."""
+        spread = np.hypot(np.exp(max(log_spread, -7.0)), self.rounding)  # at least a thousandth: a perfect line would have no likelihood
+        off = (self.log_time - line) / spread
+        values = (off**2 / 2 + np.log(spread) + np.log(2 * np.pi) / 2)[self.known]
+        return float(values.sum() - special.log_ndtr(-off[~self.known]).sum())
 
 
 def _floor_cost(middle: pd.DataFrame) -> float:
     """The least negative log-likelihood of a power law above a floor, iterations = floor + factor * depth ** power, and what its parameter costs."""
-    depth, time = middle["depth"].to_numpy(float), middle["iterations"].to_numpy(float)
+    data = _Medians.of(middle)
+    log_depth = np.log(data.depth)
 
     def cost(parameters: Sequence[float]) -> float:
         log_floor, log_factor, power, log_spread = parameters
-        return _misfit(middle, np.logaddexp(log_floor, log_factor + power * np.log(depth)), log_spread)
+        return data.misfit(np.logaddexp(log_floor, log_factor + power * log_depth), log_spread)
 
-    first = np.log(time.min())
-    starts = [[first + shift, np.log(time.max()) - power * np.log(depth.max()), power, np.log(0.1)] for shift in (-3, -0.3) for power in (1.0, 3.0)]
+    first, last = data.log_time.min(), data.log_time.max()
+    starts = [[first + shift, last - power * log_depth.max(), power, np.log(0.1)] for shift in (-3, -0.3) for power in (1.0, 3.0)]
     return min(_least(cost, start).fun for start in starts) + FLOOR_COST
 
 
@@ -238,7 +248,7 @@ def _scale(name: str, depth: np.ndarray) -> np.ndarray:
 
 
 def _least(cost: Callable[[Sequence[float]], float], start: Sequence[float]) -> optimize.OptimizeResult:
-    return optimize.minimize(cost, start, method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-9, "maxiter": 4000})
+    return optimize.minimize(cost, start, method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-8, "maxiter": 4000})
 
 
 def _profile_end(cost: Callable[[Sequence[float]], float], best: np.ndarray, limit: float, side: int) -> float:

@@ -61,7 +61,7 @@ def evaluation_trap(curves: pd.DataFrame, evaluated: pd.DataFrame, title: str, *
         left.plot(points["iteration"], points["train_error"], "s-", color=GREY, markersize=6, linewidth=1.5)
         left.annotate("in evaluation mode", _highest(points), (8, 2), textcoords="offset points", color=GREY, fontweight="bold")
         smooth = smoothed(run).set_index("iteration")["batches"]
-        left.annotate("its batches", (smooth.idxmax(), smooth.max()), (-4, 4), textcoords="offset points", color=colour, fontweight="bold")
+        left.annotate("its batches", (smooth.idxmax(), smooth.max()), (-34, 4), textcoords="offset points", color=colour, fontweight="bold")
         left.set_title(f"one run (seed {seed})")
         left.set_xlabel("iterations after deepening")
         left.set_ylabel("training error (%)")
