@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from resnet_nb.devices import resolve_device
 from resnet_nb.progress import silenced
 from resnet_nb.widgets import in_notebook
 
@@ -23,8 +24,6 @@ def side_by_side(function: Callable[..., Any], jobs: Sequence[tuple], device: st
     On a machine with a GPU, and on one core, the jobs run here, one after another. `function` is a module's own, since processes import it.
     An exception in a job is raised here, and jobs that have not begun are dropped.
     """
-    from resnet_nb.devices import resolve_device
-
     processes = min(MOST, len(jobs), os.cpu_count() or 1)
     with tqdm(total=len(jobs), unit="net", disable=silenced(), file=sys.stderr, leave=not in_notebook()) as bar:
         if resolve_device(device).type != "cpu" or processes == 1:

@@ -419,4 +419,6 @@ def test_the_live_picture_leaves_matplotlibs_settings_alone(monkeypatch):
     import matplotlib
 
     monkeypatch.setattr(matplotlib, "rc_context", None)
-    watched([], 5).savefig(io.BytesIO(), format="png")
+    picture = io.BytesIO()
+    watched([], 5).savefig(picture, format="png")  # fails where the style is entered
+    assert picture.getvalue().startswith(b"\x89PNG")
