@@ -5,7 +5,7 @@ log(iterations) against depth; the rival, a power law, is a line against log(dep
 floor). They are fitted to the depths' medians over seeds; a depth of which most runs ended above the loss is a bound, not a value.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +77,11 @@ def medians(times: pd.DataFrame) -> pd.DataFrame:
         rows.append((*what, int(np.isfinite(middle).sum()), len(group), middle.min(), middle.max()))
     names = ["family", "depth", "loss", "iterations", "spacing", "censored", "reached", "runs", "lowest", "highest"]
     return pd.DataFrame(rows, columns=names)
+
+
+def medians_by_setting(times: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The `medians` of each setting's times, every depth at its best rate among those of the setting; a column `setting` holds the key."""
+    return pd.concat([medians(at_best_rate(own)).assign(setting=name) for name, own in times.items()], ignore_index=True)
 
 
 def growths(middle: pd.DataFrame, shallow: int, deep: int, loss: float) -> pd.DataFrame:

@@ -67,9 +67,11 @@ def test_a_long_headline_stays_on_its_figure() -> None:
     assert figure._suptitle.get_window_extent().x1 <= figure.bbox.x1
 
 
-def test_growth_is_drawn_for_each_family_and_a_lower_bound_has_an_arrow() -> None:
-    rows = [("width 8", "plain", 9.0, 7.0, 12.0, True), ("width 8", "residual", 1.1, 0.9, 1.3, False)]
-    table = pd.DataFrame(rows, columns=["setting", "family", "factor", "low", "high", "bound"])
-    axis = figures.growth_under_controls(table, "Controls").axes[0]
-    points = {line.get_xdata()[0]: line.get_markerfacecolor() for line in axis.lines if len(line.get_xdata()) == 1}
-    assert points[9.0] == "white" and points[1.1] != "white" and len(axis.texts) == 1
+def test_each_setting_has_its_panel_and_a_bound_an_arrow() -> None:
+    rows = [("usual", "plain", 8, 30.0, False, 25.0), ("usual", "residual", 8, 20.0, False, 20.0), ("bare", "plain", 32, 800.0, True, np.inf)]
+    middle = pd.DataFrame(rows, columns=["setting", "family", "depth", "iterations", "censored", "lowest"])
+    figure = figures.time_by_setting(middle.assign(highest=middle["lowest"] + 10, loss=0.15), "Settings")
+    assert [axis.get_title("left").split("\n")[0] for axis in figure.axes] == ["usual", "bare"]
+    points = [{line.get_ydata()[0]: line.get_markerfacecolor() for line in axis.lines if line.get_marker() in "so" and len(line.get_ydata())} for axis in figure.axes]
+    assert set(points[0]) >= {30.0, 20.0} and points[1][800.0] == "white"
+    assert [len(axis.texts) for axis in figure.axes] == [0, 1]

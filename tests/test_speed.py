@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.special import log_ndtr
 
 from resnet_nb.errors import InputError
-from resnet_nb.speed import at_best_rate, compare_laws, fit_law, growths, medians, times_to_loss
+from resnet_nb.speed import at_best_rate, compare_laws, fit_law, growths, medians, medians_by_setting, times_to_loss
 
 DEPTHS = (8, 20, 32, 44, 56, 74, 110)
 
@@ -68,6 +68,14 @@ def test_a_median_of_censored_runs_is_a_bound() -> None:
     table["until"] = [105.0, 900.0, np.inf]
     row = medians(table).iloc[0]
     assert (row["iterations"], row["censored"], row["reached"], row["lowest"], row["highest"]) == (850, False, 2, 102.5, np.inf)
+
+
+def test_each_setting_chooses_its_own_rates() -> None:
+    rows = [(0.1, 18, 22), (0.2, 48, 52)]
+    slow = pd.DataFrame(rows, columns=["rate", "after", "until"]).assign(family="plain", depth=8, seed=0, loss=0.5)
+    fast = slow.assign(after=[48, 8], until=[52, 12])
+    middle = medians_by_setting({"fast": fast, "slow": slow}).set_index("setting")["iterations"]
+    assert list(middle.index) == ["fast", "slow"] and list(middle) == [10, 20]
 
 
 def test_growth_is_the_ratio_of_medians_between_those_of_the_extreme_seeds() -> None:

@@ -76,33 +76,29 @@ def _key(axis: Axes) -> None:
     axis.legend(loc="upper left", fontsize=8.5)
 
 
-def growth_under_controls(growths: pd.DataFrame, title: str) -> Figure:
-    """By which factor the time to a loss grows from the shallowest to the deepest net: one row a setting.
+def time_by_setting(middle: pd.DataFrame, title: str) -> Figure:
+    """Iterations until the running loss is under a value, on a log scale, against depth: one panel a setting, one loss in each.
 
-    growths: columns setting (in order, top first), family, factor, low, high, bound (whether the factor is a lower bound), label (depths and loss).
+    middle: `speed.medians_by_setting`, of one loss a setting, panels in its order. Bars and bounds as in `time_by_depth`.
     """
-    settings = list(dict.fromkeys(growths["setting"]))
+    settings = list(dict.fromkeys(middle["setting"]))
     with house_style():
-        figure, (axis,) = panels(1, width=8.5, height=0.9 + 0.55 * len(settings))
-        for _, row in growths.iterrows():
-            place = len(settings) - settings.index(row["setting"]) + (0.14 if row["family"] == "plain" else -0.14)
-            colour, marker = COLOURS[row["family"]], MARKERS[row["family"]]
-            axis.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=1.6)
-            axis.plot(row["factor"], place, marker, color=colour, markersize=7, markerfacecolor="white" if row["bound"] else colour)
-            if row["bound"]:
-                arrow = {"arrowstyle": "->", "color": colour, "linewidth": 1.5}
-                axis.annotate("", (row["factor"] * 1.35, place), (row["factor"], place), arrowprops=arrow)
-        axis.axvline(1, color=GREY, linewidth=1, linestyle=":")
-        axis.set_xscale("log")
-        axis.set_xticks([1, 2, 5, 10, 20, 50])
-        axis.xaxis.set_major_formatter(ScalarFormatter())
-        axis.minorticks_off()
-        axis.set_yticks(range(len(settings), 0, -1), settings)
-        axis.set_xlabel("times as many iterations as the shallowest net (1: depth costs nothing)")
-        axis.set_ylabel("setting")
+        figure, axes = panels(len(settings), width=9.6, height=3.8, sharey=True)
+        for axis, setting in zip(axes, settings, strict=True):
+            own = middle[middle["setting"] == setting]
+            for family, group in own.groupby("family"):
+                axis.plot(group["depth"], group["iterations"], color=COLOURS[family], linewidth=1.2, alpha=0.6)
+                _medians(axis, group, COLOURS[family], MARKERS[family])
+            axis.set_title(f"{setting}\nuntil loss {own['loss'].iloc[0]:g}", fontsize=9.5)
+            axis.set_xticks(sorted(own["depth"].unique()))
+            axis.tick_params(axis="x", labelsize=8.5)
+            axis.set_xlim(middle["depth"].min() - 5, middle["depth"].max() + 5)
+        figure.supxlabel("depth (weighted layers)", fontsize=10)
+        _log_scale(axes[0], "iterations (mini-batches of 128)")
+        axes[0].set_ylim(middle["lowest"].min() / 1.5, 4 * middle["iterations"].max())
         for family, colour in COLOURS.items():
-            axis.plot([], [], MARKERS[family], color=colour, label=f"{family} nets")
-        axis.legend(loc="lower right")
+            axes[0].plot([], [], MARKERS[family], color=colour, label=f"{family} nets")
+        axes[0].legend(loc="upper left", fontsize=8.5)
         headline(figure, title)
     return figure
 
