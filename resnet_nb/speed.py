@@ -5,7 +5,7 @@ log(iterations) against depth; the rival, a power law, is a line against log(dep
 floor). They are fitted to the depths' medians over seeds; a depth of which most runs ended above the loss is a bound, not a value.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,8 @@ FEWEST_DEPTHS = 4  # a line through three points leaves one degree of freedom fo
 def times_to_loss(records: Iterable[dict], losses: Sequence[float]) -> pd.DataFrame:
     """Iterations until the running loss is under each of `losses` (nats): one row a run and loss.
 
-    Columns: model, family, depth, width, init, norm, rate, seed, loss, after, until. The loss was reached after iteration `after` and not later than
+    Columns: model, setting, family, depth, rate, seed, loss, after, until. A setting is the data, the width, and what else departs from the paper's
+    nets, such as "digits, width 8, no normalisation". The loss was reached after iteration `after` and not later than
     `until`; a run that ended without reaching it has its last iteration as `after` and infinity as `until`.
     """
     rows = []
@@ -35,10 +36,16 @@ def times_to_loss(records: Iterable[dict], losses: Sequence[float]) -> pd.DataFr
         for loss in losses:
             under = np.flatnonzero(running < loss)
             after, until = (steps[under[0]], steps[under[0] + 1]) if len(under) else (steps[-1], np.inf)
-            what = (model["name"], family, depth, model["width"], model["init"], model.get("norm", "batch"))
-            rows.append((*what, record["recipe"]["rate"], record["seed"], loss, after, until))
-    names = ["model", "family", "depth", "width", "init", "norm", "rate", "seed", "loss", "after", "until"]
+            rows.append((model["name"], _setting(record), family, depth, record["recipe"]["rate"], record["seed"], loss, after, until))
+    names = ["model", "setting", "family", "depth", "rate", "seed", "loss", "after", "until"]
     return pd.DataFrame(rows, columns=names)
+
+
+def _setting(record: dict) -> str:
+    model = record["model"]
+    kernels = "" if model["init"] == "he-fan-in" else f", {model['init']}"
+    normalised = "" if model.get("norm", "batch") == "batch" else ", no normalisation"
+    return f"{record['data']['name']}, width {model['width']}{kernels}{normalised}"
 
 
 def at_best_rate(times: pd.DataFrame) -> pd.DataFrame:
@@ -79,9 +86,20 @@ def medians(times: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
-def medians_by_setting(times: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The `medians` of each setting's times, every depth at its best rate among those of the setting; a column `setting` holds the key."""
-    return pd.concat([medians(at_best_rate(own)).assign(setting=name) for name, own in times.items()], ignore_index=True)
+def medians_by_setting(*times: pd.DataFrame) -> pd.DataFrame:
+    """The `medians` of each setting, every depth at its best rate among those of the setting.
+
+    Two columns more: setting, in order of appearance, and factor: how many times the iterations of the family's shallowest net there.
+    """
+    settings = pd.concat(times).groupby("setting", sort=False)
+    middle = pd.concat([medians(at_best_rate(own)).assign(setting=name) for name, own in settings], ignore_index=True)
+    shallowest = middle.sort_values("depth").groupby(["setting", "family", "loss"])["iterations"].transform("first")
+    return middle.assign(factor=middle["iterations"] / shallowest)
+
+
+def in_words(middle: pd.DataFrame) -> pd.Series:
+    """The iterations of each row of `medians` as text, such as "32.5", or ">800" where they are a bound."""
+    return middle["censored"].map({True: ">", False: ""}) + middle["iterations"].map("{:g}".format)
 
 
 def growths(middle: pd.DataFrame, shallow: int, deep: int, loss: float) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.special import log_ndtr
 
 from resnet_nb.errors import InputError
-from resnet_nb.speed import at_best_rate, compare_laws, fit_law, growths, medians, medians_by_setting, times_to_loss
+from resnet_nb.speed import at_best_rate, compare_laws, fit_law, growths, in_words, medians, medians_by_setting, times_to_loss
 
 DEPTHS = (8, 20, 32, 44, 56, 74, 110)
 
@@ -21,6 +21,7 @@ def record(model: str, losses: list[float], rate: float = 0.05, seed: int = 0) -
     steps = [5 * (place + 1) for place in range(len(losses))]
     return {
         "model": {"name": model, "width": 8, "init": "he-fan-in"},
+        "data": {"name": "digits"},
         "recipe": {"rate": rate},
         "seed": seed,
         "curve": {"iteration": steps, "loss": losses},
@@ -71,11 +72,21 @@ def test_a_median_of_censored_runs_is_a_bound() -> None:
 
 
 def test_each_setting_chooses_its_own_rates() -> None:
-    rows = [(0.1, 18, 22), (0.2, 48, 52)]
-    slow = pd.DataFrame(rows, columns=["rate", "after", "until"]).assign(family="plain", depth=8, seed=0, loss=0.5)
-    fast = slow.assign(after=[48, 8], until=[52, 12])
-    middle = medians_by_setting({"fast": fast, "slow": slow}).set_index("setting")["iterations"]
-    assert list(middle.index) == ["fast", "slow"] and list(middle) == [10, 20]
+    rows = [("wide", 0.1, 48, 52), ("wide", 0.2, 8, 12), ("narrow", 0.1, 18, 22), ("narrow", 0.2, 48, 52)]
+    table = pd.DataFrame(rows, columns=["setting", "rate", "after", "until"]).assign(family="plain", depth=8, seed=0, loss=0.5)
+    for parts in ([table], [table[:2], table[2:]]):
+        middle = medians_by_setting(*parts).set_index("setting")["iterations"]
+        assert list(middle.index) == ["wide", "narrow"] and list(middle) == [10, 20]
+    deeper = table.assign(depth=20, until=[np.inf, np.inf, 62, 62], after=[800, 800, 58, 58])
+    middle = medians_by_setting(deeper, table)
+    assert list(middle["factor"]) == [1, 80, 1, 3] and list(in_words(middle)) == ["10", ">800", "20", "60"]
+
+
+def test_a_setting_says_what_departs_from_the_papers_nets() -> None:
+    usual, bare = record("plain8", [1.0, 0.1]), record("plain8", [1.0, 0.1])
+    bare["model"] |= {"init": "delta-orthogonal", "norm": "none", "width": 16}
+    found = times_to_loss([usual, bare], (0.5,))["setting"]
+    assert list(found) == ["digits, width 8", "digits, width 16, delta-orthogonal, no normalisation"]
 
 
 def test_growth_is_the_ratio_of_medians_between_those_of_the_extreme_seeds() -> None:

@@ -89,7 +89,7 @@ def time_by_setting(middle: pd.DataFrame, title: str) -> Figure:
             for family, group in own.groupby("family"):
                 axis.plot(group["depth"], group["iterations"], color=COLOURS[family], linewidth=1.2, alpha=0.6)
                 _medians(axis, group, COLOURS[family], MARKERS[family])
-            axis.set_title(f"{setting}\nuntil loss {own['loss'].iloc[0]:g}", fontsize=9.5)
+            axis.set_title(setting.replace(", ", "\n").replace("\n", ", ", 1) + f"\nuntil loss {own['loss'].iloc[0]:g}", fontsize=9)
             axis.set_xticks(sorted(own["depth"].unique()))
             axis.tick_params(axis="x", labelsize=8.5)
             axis.set_xlim(middle["depth"].min() - 5, middle["depth"].max() + 5)

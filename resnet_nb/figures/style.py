@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 COLOURS = {"residual": "#0072B2", "plain": "#D55E00"}
 MARKERS = {"residual": "o", "plain": "s"}
 GREY = "#555555"
-CHARACTERS = 10.5  # of the headline's bold type, to an inch
+CHARACTERS = 10  # of the headline's bold type, to an inch
 STYLE = {
     "font.size": 10,
     "axes.titlesize": 11,
