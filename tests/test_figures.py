@@ -72,6 +72,7 @@ def test_each_setting_has_its_panel_and_a_bound_an_arrow() -> None:
     middle = pd.DataFrame(rows, columns=["setting", "family", "depth", "iterations", "censored", "lowest"])
     figure = figures.time_by_setting(middle.assign(highest=middle["lowest"] + 10, loss=0.15), "Settings")
     assert [axis.get_title("left").split("\n")[0] for axis in figure.axes] == ["usual", "bare"]
-    points = [{line.get_ydata()[0]: line.get_markerfacecolor() for line in axis.lines if line.get_marker() in "so" and len(line.get_ydata())} for axis in figure.axes]
+    drawn = [[line for line in axis.lines if line.get_marker() in "so" and len(line.get_ydata())] for axis in figure.axes]
+    points = [{line.get_ydata()[0]: line.get_markerfacecolor() for line in lines} for lines in drawn]
     assert set(points[0]) >= {30.0, 20.0} and points[1][800.0] == "white"
     assert [len(axis.texts) for axis in figure.axes] == [0, 1]
