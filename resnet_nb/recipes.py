@@ -4,11 +4,16 @@ Where He et al. (2015, section 4.2) are silent, the choice is a field of its own
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 from resnet_nb.errors import InputError
 
 LATER = {"stop_at_loss": 0.0, "clip_norm": 0.0, "step_limit": 0.0}  # fields added since, and the value with which a recipe is what it was
+LEAST = {
+    "batch_size": 1, "iterations": 1, "curve_every": 1, "evaluations": 1, "average_batches": 1, "weight_decay": 0, "pad": 0,
+    "warmup_iterations": 0, "warmup_rate": 0, "warmup_from_depth": 0, "stop_at_loss": 0, "clip_norm": 0, "step_limit": 0,
+}  # fmt: skip
 CHOICES = {
     "momentum_form": ("caffe", "torch"),
     "decay_on": ("weights", "all"),
@@ -68,6 +73,14 @@ class Recipe:
             if getattr(self, field) not in choices:
                 raise InputError(f"Recipe field {field} is {getattr(self, field)!r}: choose one of {', '.join(choices)}.")
         object.__setattr__(self, "drops", tuple(self.drops))
+        for field, least in LEAST.items():
+            value = getattr(self, field)
+            if not (math.isfinite(value) and value >= least):
+                raise InputError(f"Recipe field {field} is {value}: it is a finite number, at least {least}.")
+        if not 0 < self.rate < math.inf or not 0 <= self.momentum < 1:
+            raise InputError(f"Rate {self.rate} and momentum {self.momentum}: the rate is greater than 0, the momentum at least 0 and less than 1.")
+        if list(self.drops) != sorted(set(self.drops)) or min(self.drops, default=1) < 1:
+            raise InputError(f"Recipe field drops is {_shown(self.drops)}: iterations in rising order, or none.")
 
     def for_depth(self, depth: int) -> "Recipe":
         """The recipe as a net of `depth` layers is trained with it: without the warm-up where that is for deeper ones."""
@@ -116,7 +129,10 @@ def get_recipe(name: str | None = None, data: str = "cifar10") -> Recipe:
     base, *changes = (name or DEFAULTS.get(data, "paper-cifar")).split(",")
     if base not in RECIPES:
         raise InputError(f"Unknown recipe {base!r}: choose one of {', '.join(RECIPES)}.")
-    return _changed(RECIPES[base], dict(_parsed(change) for change in changes)) if changes else RECIPES[base]
+    fields = [_parsed(change) for change in changes]
+    if len({field for field, _ in fields}) < len(fields):
+        raise InputError(f"The recipe {name!r} gives a field twice: name each once.")
+    return _changed(RECIPES[base], dict(fields)) if changes else RECIPES[base]
 
 
 def _parsed(change: str) -> tuple[str, object]:
@@ -145,10 +161,5 @@ def _shown(value: object) -> str:
 
 def _changed(recipe: Recipe, changes: dict[str, object]) -> Recipe:
     changed = recipe.replaced(**changes)
-    for field in ("batch_size", "iterations", "curve_every", "evaluations"):
-        if getattr(changed, field) < 1:
-            raise InputError(f"The recipe field {field} is {getattr(changed, field)}: it is at least 1.")
-    if changed.rate <= 0 or min(changed.pad, changed.clip_norm, changed.step_limit) < 0:
-        raise InputError("A recipe's rate is greater than 0, and its padding, clip_norm and step_limit are not less.")
     order = [f.name for f in dataclasses.fields(Recipe) if f.name in changes]
     return changed.replaced(name=",".join([recipe.name, *(f"{field}={_shown(changes[field])}" for field in order)]))

@@ -99,18 +99,24 @@ def _check_training(record: dict) -> None:
         steps = [0, *record[name]["iteration"], record["iterations"] + 1]
         if any(later <= earlier for earlier, later in zip(steps, steps[1:], strict=False)):
             raise InputError(f"The record's {name} does not go forward from the first iteration to the last.")
-    early = record["recipe"].get("stop_at_loss", 0) > 0 and record["final"]["iteration"] < record["iterations"]
+    least, losses = record["recipe"].get("stop_at_loss", 0), record["curve"]["loss"]
+    early = bool(losses) and losses[-1] < least <= min(losses[:-1], default=least)
+    early = early and record["final"]["iteration"] == record["curve"]["iteration"][-1]
     if record["final"]["iteration"] != record["evaluations"]["iteration"][-1] or not (early or record["final"]["iteration"] == record["iterations"]):
         raise InputError("The record's final figures are not those of its last iteration.")
 
 
 def _check_evaluation(record: dict) -> None:
+    from resnet_nb.stats import wilson_interval  # scipy.stats takes as long to import as all the rest here
+
     rows = record["results"]
     if len({(row["part"], row["protocol"]) for row in rows}) < len(rows):
         raise InputError("The record's results hold one part under one protocol twice.")
     for row in rows:
-        low, high = row["top1_interval"]
-        if row["top1_error"] != round(100 * row["wrong"] / row["images"], 4) or not low <= row["top1_error"] <= high:
+        interval = [round(bound, 4) for bound in wilson_interval(row["wrong"], row["images"])]
+        error, given = round(100 * row["wrong"] / row["images"], 4), row["top1_interval"]
+        near = all(abs(ours - theirs) < 2e-4 for ours, theirs in zip(interval, given, strict=True))  # the last digit may be another scipy's
+        if row["top1_error"] != error or not near or row["top5_error"] > error:
             raise InputError(f"The record's results on {row['part']} do not hold together: {row['wrong']} wrong of {row['images']} images.")
     if (record["normalisation"]["images"] is None) != (record["normalisation"]["kind"] == "given"):
         raise InputError("The record's normalisation is either given or measured on a number of images.")

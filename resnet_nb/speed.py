@@ -71,14 +71,14 @@ def medians(times: pd.DataFrame) -> pd.DataFrame:
     times: rows of one rate for each family, depth and loss. Columns: family, depth, loss, iterations, spacing, censored, reached, runs, lowest,
     highest. `spacing` is what a time is known to, the iterations between two points of the curve.
     A time is the middle between `after` and `until`. `censored` where the median run never reached the loss: `iterations` is then the
-    shortest of the runs that did not, a bound. `lowest` and `highest` are over the runs, infinite where one did not reach it.
+    median of what the runs are known to exceed, a bound. `lowest` and `highest` are over the runs, infinite where one did not reach it.
     """
     rows = []
     for (family, depth, loss), group in times.groupby(["family", "depth", "loss"], sort=True):
         middle = (group["after"] + group["until"]) / 2  # infinite where the loss was not reached
         value = float(np.sort(middle)[len(middle) // 2]) if len(middle) % 2 else float(middle.median())
         censored = not np.isfinite(value)
-        bound = group["after"][np.isinf(group["until"])].min() if censored else value
+        bound = middle.where(np.isfinite(middle), group["after"]).median() if censored else value
         spacing = 0.0 if censored else float((group["until"] - group["after"])[np.isfinite(middle)].median())
         what = (family, depth, loss, float(bound), spacing, censored)
         rows.append((*what, int(np.isfinite(middle).sum()), len(group), middle.min(), middle.max()))
@@ -89,11 +89,13 @@ def medians(times: pd.DataFrame) -> pd.DataFrame:
 def medians_by_setting(*times: pd.DataFrame) -> pd.DataFrame:
     """The `medians` of each setting, every depth at its best rate among those of the setting.
 
-    Two columns more: setting, in order of appearance, and factor: how many times the iterations of the family's shallowest net there.
+    Two columns more: setting, in order of appearance, and factor: how many times the iterations of the family's shallowest net there
+    (nan where those are a bound; a bound where its own are). Runs of one setting should differ in depth, rate and seed alone.
     """
     settings = pd.concat(times).groupby("setting", sort=False)
     middle = pd.concat([medians(at_best_rate(own)).assign(setting=name) for name, own in settings], ignore_index=True)
-    shallowest = middle.sort_values("depth").groupby(["setting", "family", "loss"])["iterations"].transform("first")
+    known = middle.assign(iterations=middle["iterations"].where(~middle["censored"]))
+    shallowest = known.sort_values("depth").groupby(["setting", "family", "loss"])["iterations"].transform(lambda values: values.iloc[0])
     return middle.assign(factor=middle["iterations"] / shallowest)
 
 
@@ -217,8 +219,9 @@ def _floor_cost(middle: pd.DataFrame) -> float:
 class Comparison:
     """The exponential and the power law on the same medians; ratio: how many times likelier the exponential makes them, each law at its best.
 
-    ratio_without: the least and the greatest ratio with the runs of any one seed, or any one depth, left out; over_floor: the ratio to a power law
-    above a floor, whose further parameter is paid for as Akaike's criterion says.
+    ratio_without: the least and the greatest ratio with the runs of any one seed, or any one depth, left out, at the rates that all seeds chose.
+    over_floor: the ratio to a power law above a floor, whose further parameter is paid for as Akaike's criterion says; over_floor_without: the least
+    of it with a seed or depth left out, computed where all else says exponential (it takes seconds), and over_floor where not.
     """
 
     exponential: Law
@@ -226,6 +229,7 @@ class Comparison:
     ratio: float
     ratio_without: tuple[float, float]
     over_floor: float
+    over_floor_without: float
 
     @property
     def verdict(self) -> str:
@@ -238,7 +242,7 @@ class Comparison:
         if self.exponential.slope_interval[0] <= 0 and self.power_law.slope_interval[0] <= 0:
             return "no growth shown"
         low, high = min(self.ratio, self.ratio_without[0]), max(self.ratio, self.ratio_without[1])
-        if min(low, self.over_floor) >= DECISIVE:
+        if min(low, self.over_floor, self.over_floor_without) >= DECISIVE:
             return "exponential"
         if high <= 1 / DECISIVE:
             return "power law"
@@ -250,9 +254,12 @@ def compare_laws(times: pd.DataFrame) -> Comparison:
     middle = medians(times)
     exponential, power_law = (fit_law(name, middle) for name in LAWS)
     parts = [times[times["seed"] != seed] for seed in times["seed"].unique()] + [times[times["depth"] != depth] for depth in times["depth"].unique()]
-    without = [_ratio(medians(part)) for part in parts]
-    over_floor = _likelier(-exponential.log_likelihood, _floor_cost(middle))
-    return Comparison(exponential, power_law, _ratio(middle), (min(without), max(without)), over_floor)
+    without = [medians(part) for part in parts]
+    ratios = [_ratio(part) for part in without]
+    ratio, over_floor = _ratio(middle), _over_floor(middle)
+    so_far = min(ratio, *ratios, over_floor)
+    least = min(map(_over_floor, without)) if so_far >= DECISIVE else over_floor
+    return Comparison(exponential, power_law, ratio, (min(ratios), max(ratios)), over_floor, least)
 
 
 def _ratio(middle: pd.DataFrame) -> float:
@@ -260,6 +267,13 @@ def _ratio(middle: pd.DataFrame) -> float:
     if (~middle["censored"]).sum() < FEWEST_DEPTHS:
         return 1.0
     return _likelier(*(_fitted(name, middle)[1].fun for name in LAWS))
+
+
+def _over_floor(middle: pd.DataFrame) -> float:
+    """As `_ratio`, to a power law above a floor."""
+    if (~middle["censored"]).sum() < FEWEST_DEPTHS:
+        return 1.0
+    return _likelier(_fitted("exponential", middle)[1].fun, _floor_cost(middle))
 
 
 def _likelier(cost: float, rival: float) -> float:

@@ -24,13 +24,26 @@ from multiprocessing import get_context
 from pathlib import Path
 from threading import Event
 
+import jsonschema
 import typer
 import yaml
 
 from resnet_nb.errors import InputError
 from resnet_nb.records import check_study
 
-FIELDS = {"models", "recipes", "seeds", "options"}
+TEXTS = {"type": "array", "minItems": 1, "items": {"type": "string"}}
+ENTRY = {"models": TEXTS, "recipes": TEXTS, "seeds": {"type": "array", "minItems": 1, "items": {"type": "integer"}}, "options": {"type": "string"}}
+GRID = {
+    "type": "array",
+    "minItems": 1,
+    "items": {"type": "object", "properties": ENTRY, "required": ["models", "recipes", "seeds"], "additionalProperties": False},
+}
+SCHEMA = {
+    "type": "object",
+    "properties": {**{name: {"type": "string"} for name in ("name", "question", "options")}, "grid": GRID},
+    "required": ["name", "grid"],
+    "additionalProperties": False,
+}
 
 
 @dataclass(frozen=True)
@@ -45,21 +58,27 @@ def read_study(path: Path) -> Study:
     """Read a study file. Raises InputError, naming the file and the field, where it is not one."""
     try:
         content = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path} cannot be read as a study ({type(error).__name__}): give a file of studies/.") from error
-    if not isinstance(content, dict) or {"name", "grid"} - content.keys() or content.keys() - {"name", "question", "options", "grid"}:
-        raise InputError(f"{path}: a study has a name, a question, options and a grid, and nothing else.")
+    fault = next(jsonschema.Draft202012Validator(SCHEMA).iter_errors(content), None)
+    if fault is not None:
+        raise InputError(f"{path}: {'.'.join(map(str, fault.path)) or 'the study'} is wrong: {fault.message}.")
     check_study(content["name"])
-    common = shlex.split(content.get("options", ""))
+    common = _words(path, content)
     commands: list[tuple[str, ...]] = []
     for entry in content["grid"]:
-        if {"models", "recipes", "seeds"} - entry.keys() or entry.keys() - FIELDS:
-            raise InputError(f"{path}: an entry of the grid has models, recipes, seeds and perhaps options, and nothing else.")
-        own = [*common, *shlex.split(entry.get("options", ""))]
+        own = [*common, *_words(path, entry)]
         # seeds outermost: a study that is stopped has whole seeds, not whole models
         for seed, model, recipe in itertools.product(entry["seeds"], entry["models"], entry["recipes"]):
             commands.append(("train", model, *own, "--recipe", recipe, "--seed", str(seed), "--study", content["name"]))
     return Study(content["name"], tuple(dict.fromkeys(commands)))  # a run that two entries list is one run
+
+
+def _words(path: Path, part: dict) -> list[str]:
+    try:
+        return shlex.split(part.get("options", ""))
+    except ValueError as error:
+        raise InputError(f"{path}: the options {part['options']!r} cannot be read ({error}): close every quotation mark.") from error
 
 
 def run_study(study: Study, jobs: int = 1, more: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], str]]:

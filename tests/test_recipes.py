@@ -22,7 +22,7 @@ def test_a_changed_recipe_keeps_its_changes_in_its_name() -> None:
 
 @given(
     rate=st.floats(1e-4, 10),
-    drops=st.lists(st.integers(0, 10**6), max_size=4).map(tuple),
+    drops=st.sets(st.integers(1, 10**6), max_size=4).map(sorted).map(tuple),
     iterations=st.integers(1, 10**6),
     border=st.sampled_from(("mean", "black")),
 )
@@ -44,6 +44,13 @@ def test_a_name_read_again_is_the_same_recipe(rate: float, drops: tuple, iterati
         ("quick-digits,border=white", "choose one of mean, black"),
         ("quick-digits,iterations=0", "at least 1"),
         ("quick-digits,", "no field ''"),
+        ("quick-digits,rate=nan", "greater than 0"),
+        ("quick-digits,momentum=5", "less than 1"),
+        ("quick-digits,clip_norm=inf", "clip_norm is inf: it is a finite number"),
+        ("quick-digits,stop_at_loss=-1", "stop_at_loss is -1.0: .* at least 0"),
+        ("quick-digits,average_batches=0", "at least 1"),
+        ("quick-digits,drops=5+3", "in rising order"),
+        ("quick-digits,rate=0.1,rate=0.2", "a field twice"),
     ],
 )
 def test_a_change_that_is_none_is_refused(name: str, words: str) -> None:

@@ -57,6 +57,14 @@ def test_the_best_rate_is_chosen_among_those_with_the_most_seeds() -> None:
     assert set(best["rate"]) == {0.05} and len(best) == 3  # medians of 2 against 5; the lone run at 0.01 is a trial
     assert not best["at_edge"].any()
     assert at_best_rate(times_to_loss(runs[:-1], (1.0,)))["at_edge"].all()
+    lucky = {0.1: [0, 9, 9], 0.2: [3, 3, 3]}  # the luckiest seed is the first rate's, the median the second's
+    runs = [record("plain20", [2.0] * wait + [0.1], rate, seed) for rate, all in lucky.items() for seed, wait in enumerate(all)]
+    assert set(at_best_rate(times_to_loss(runs, (1.0,)))["rate"]) == {0.2}
+    never = {0.1: [3, 3, None], 0.2: [3, 3, 3]}  # equal medians, and one run that never arrives
+    runs = [
+        record("plain20", [2.0] * (wait or 9) + ([0.1] if wait else []), rate, seed) for rate, all in never.items() for seed, wait in enumerate(all)
+    ]
+    assert set(at_best_rate(times_to_loss(runs, (1.0,)))["rate"]) == {0.2}
     tied = [record("plain20", [2.0] * 3, rate) for rate in (0.02, 0.01)]
     assert set(at_best_rate(times_to_loss(tied, (1.0,)))["rate"]) == {0.01}
 
@@ -66,6 +74,7 @@ def test_a_median_of_censored_runs_is_a_bound() -> None:
     table["after"], table["until"] = [100.0, 800.0, 800.0], [105.0, np.inf, np.inf]
     row = medians(table).iloc[0]
     assert (row["iterations"], row["censored"], row["reached"], row["runs"]) == (800, True, 1, 3)
+    assert medians(table[:2]).iloc[0]["iterations"] == (102.5 + 800) / 2  # between a time and a bound: a lower bound of their mean
     table["until"] = [105.0, 900.0, np.inf]
     row = medians(table).iloc[0]
     assert (row["iterations"], row["censored"], row["reached"], row["lowest"], row["highest"]) == (850, False, 2, 102.5, np.inf)
@@ -137,15 +146,16 @@ def test_with_bounds_no_other_line_is_likelier() -> None:
     ],
 )
 def test_the_verdict_is_the_law_that_made_the_data(growth, verdict: str) -> None:
-    assert compare_laws(times(growth)).verdict == verdict
+    assert compare_laws(times(growth, depth_spread=0.02, seed_spread=0.02)).verdict == verdict
 
 
 def test_a_law_that_one_seed_decides_is_not_decided() -> None:
-    clear = compare_laws(times(lambda depth: 20 * np.exp(0.035 * depth)))
-    assert min(clear.ratio, *clear.ratio_without, clear.over_floor) > 20
+    clear = compare_laws(times(lambda depth: 20 * np.exp(0.035 * depth), depth_spread=0.02, seed_spread=0.02))
+    assert min(clear.ratio, *clear.ratio_without, clear.over_floor, clear.over_floor_without) > 20
     consistent = "consistent with exponential, not shown"
     assert dataclasses.replace(clear, ratio_without=(19, 1e9)).verdict == consistent
     assert dataclasses.replace(clear, over_floor=19).verdict == consistent
+    assert dataclasses.replace(clear, over_floor_without=19).verdict == consistent
     assert dataclasses.replace(clear, ratio=19, ratio_without=(19, 19)).verdict == "not decided"
 
 
@@ -159,6 +169,12 @@ def test_a_verdict_that_needs_every_seed_is_not_decided() -> None:
 def test_a_power_law_above_a_floor_is_no_exponential() -> None:
     both = compare_laws(times(lambda depth: 30 + 0.005 * depth**2.8, depth_spread=0.02))
     assert both.verdict not in ("exponential", "power law") and both.over_floor < 1
+
+
+def test_one_depth_that_speaks_for_a_floor_is_enough_to_doubt_the_exponential() -> None:
+    both = compare_laws(times(lambda depth: 20 * np.exp(0.035 * depth)))
+    assert min(both.ratio, *both.ratio_without, both.over_floor) > 20 > both.over_floor_without
+    assert both.verdict == "consistent with exponential, not shown"
 
 
 def test_the_spacing_of_the_curve_is_part_of_the_spread() -> None:

@@ -44,12 +44,13 @@ def time_by_depth(middle: pd.DataFrame, laws: Mapping[tuple[str, float], Compari
 
 
 def _medians(axis: Axes, group: pd.DataFrame, colour: str, marker: str) -> None:
+    """Points with the extreme seeds; an arrow upwards where a seed never arrived, and an open point where most did not."""
     known, bounds = group[~group["censored"]], group[group["censored"]]
     top = known["highest"].where(np.isfinite(known["highest"]), known["iterations"])
     bars = np.abs([known["iterations"] - known["lowest"], top - known["iterations"]])
     axis.errorbar(known["depth"], known["iterations"], yerr=bars, fmt=marker, color=colour, markersize=6, capsize=2.5, zorder=3)
-    for _, row in bounds.iterrows():
-        axis.plot(row["depth"], row["iterations"], marker, color=colour, markersize=6, markerfacecolor="white", zorder=3)
+    axis.plot(bounds["depth"], bounds["iterations"], marker, color=colour, markersize=6, markerfacecolor="white", zorder=3)
+    for _, row in group[np.isinf(group["highest"])].iterrows():
         arrow = {"arrowstyle": "->", "color": colour, "linewidth": 1.5}
         axis.annotate("", (row["depth"], row["iterations"] * 1.7), (row["depth"], row["iterations"]), arrowprops=arrow)
 
