@@ -96,7 +96,7 @@ def time_by_setting(middle: pd.DataFrame, title: str) -> Figure:
             axis.set_xlim(middle["depth"].min() - 5, middle["depth"].max() + 5)
         figure.supxlabel("depth (weighted layers)", fontsize=10)
         _log_scale(axes[0], "iterations (mini-batches of 128)")
-        axes[0].set_ylim(middle["lowest"].min() / 1.5, 4 * middle["iterations"].max())
+        axes[0].set_ylim(middle["lowest"].min() / 1.5, 2.2 * middle["iterations"].max())
         for family, colour in COLOURS.items():
             axes[0].plot([], [], MARKERS[family], color=colour, label=f"{family} nets")
         axes[0].legend(loc="upper left", fontsize=8.5)
