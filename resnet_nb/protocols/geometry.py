@@ -132,22 +132,22 @@ class Protocol:
         places = PLACES if self.name == "10-crop" else PLACES[4:]
         return tuple(View(self.resize, place, mirrored) for mirrored in mirrors for place in places)
 
-    def box(self, view: View, height: int, width: int) -> Box:
-        """Where `view` lies in the resized picture of height x width pixels. A mirrored view is this box, then mirrored.
 
-        Where the margin is odd the mirrored centre lies one pixel to the right: it is the centre crop of the mirror image, as torchvision's TenCrop
-        takes it. Raises InputError where the picture is smaller than the crop.
-        """
-        if view.place == WHOLE:
-            return Box(0, 0, height, width)
-        down, right = height + 2 * self.pad - self.crop, width + 2 * self.pad - self.crop
-        if min(down, right) < 0:
-            raise InputError(f"has {width}x{height} pixels, and the crop {self.crop}x{self.crop}: give a short side to resize to.")
-        left = right - round(right / 2) if view.mirrored else round(right / 2)  # Python's round, half to even, as in torchvision
-        tops = {"top": 0, "bottom": down, "centre": round(down / 2)}
-        lefts = {"left": 0, "right": right, "centre": left}
-        words = view.place.split()
-        return Box(tops[words[0]] - self.pad, lefts[words[-1]] - self.pad, self.crop, self.crop)
+def box(view: View, height: int, width: int, crop: int, pad: int = 0) -> Box:
+    """Where a protocol's `view` lies in the resized picture of height x width pixels. A mirrored view is this box, then mirrored.
+
+    Where the margin is odd the mirrored centre lies one pixel to the right: it is the centre crop of the mirror image, as torchvision's TenCrop
+    takes it. Raises InputError where the picture is smaller than the crop.
+    """
+    if view.place == WHOLE:
+        return Box(0, 0, height, width)
+    down, right = height + 2 * pad - crop, width + 2 * pad - crop
+    if min(down, right) < 0:
+        raise InputError(f"has {width}x{height} pixels, less than the crop's {crop}x{crop}: give a short side to resize to.")
+    middle = right - round(right / 2) if view.mirrored else round(right / 2)  # Python's round, half to even, as in torchvision
+    tops, lefts = {"top": 0, "bottom": down, "centre": round(down / 2)}, {"left": 0, "right": right, "centre": middle}
+    words = view.place.split()
+    return Box(tops[words[0]] - pad, lefts[words[-1]] - pad, crop, crop)
 
 
 class Preprocessing(NamedTuple):
@@ -199,7 +199,7 @@ def _of_torchvision(preset: object) -> Preprocessing:
 def _of_timm(config: Mapping) -> Preprocessing:
     crop = config["input_size"][-1]
     if config.get("crop_mode", "center") != "center" or config["input_size"][-2] != crop:
-        raise InputError(f"These weights take a {config.get('crop_mode')} crop of {config['input_size']}, no square at the centre: give --resize and --crop.")
+        raise InputError("These weights take no square crop at the centre of a picture resized by its short side: give --resize and --crop.")
     return _checked(math.floor(crop / config["crop_pct"]), crop, config["interpolation"], config["mean"], config["std"])
 
 
@@ -217,7 +217,7 @@ def _check_crops(protocol: Protocol) -> None:
     if protocol.scales:
         raise InputError(f"{protocol.name} has one short side, not scales: give --resize.")
     if protocol.resize is not None and protocol.resize + 2 * protocol.pad < protocol.crop:
-        raise InputError(f"{protocol.name}: a short side of {protocol.resize} pixels is less than the crop's {protocol.crop}: give a larger --resize.")
+        raise InputError(f"{protocol.name}: a short side of {protocol.resize} pixels is less than the crop's {protocol.crop}: raise --resize.")
 
 
 def _check_dense(protocol: Protocol) -> None:

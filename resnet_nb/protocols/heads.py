@@ -40,13 +40,13 @@ class Parts(NamedTuple):
 def dense_scores(maps: Tensor, classifier: nn.Linear, window: tuple[int, int]) -> DenseScores:
     """Slide a mean over `window` with stride 1 and the classifier over maps (N, D, h, w). The softmax is in float32 at least."""
     means = F.avg_pool2d(maps, window, 1).flatten(2).transpose(1, 2)
-    windows = _full(classifier(means))
+    windows = full(classifier(means))
     return DenseScores(windows.softmax(2).mean(1), windows.mean(1), pooled_logits(maps, classifier))
 
 
 def pooled_logits(maps: Tensor, classifier: nn.Linear) -> Tensor:
     """Global average pooling and the classifier: (N, D, h, w) to (N, classes)."""
-    return _full(classifier(maps.mean((2, 3))))
+    return full(classifier(maps.mean((2, 3))))
 
 
 def split(net: nn.Module, crop: int, channels: int = 3) -> Parts:
@@ -56,15 +56,15 @@ def split(net: nn.Module, crop: int, channels: int = 3) -> Parts:
     Raises InputError where they do not, or where no such end is found.
     """
     found = next((parts for parts in (find(net) for find in (_of_ours, _of_timm, _of_children)) if parts), None)
-    refusal = InputError(f"{type(net).__name__} shows no global average pool and one linear layer at its end, which the dense forms need: use the crops.")
+    refusal = InputError(f"{type(net).__name__} shows no global average pool and one linear layer at its end: dense forms need both, crops do not.")
     if found is None:
         raise refusal
     body, classifier = found
-    probe = _probe(net, crop, channels)
+    images = probe(net, crop, channels)
     try:
         with torch.no_grad():
-            maps = body(probe)
-            same = maps.ndim == 4 and agree(pooled_logits(maps, classifier), net(probe))
+            maps = body(images)
+            same = maps.ndim == 4 and agree(pooled_logits(maps, classifier), net(images))
     except Exception as error:  # each net has its own way to fail when its modules do not run in their order
         raise refusal from error
     if not same:
@@ -79,11 +79,11 @@ def fold(net: nn.Module, crop: int, channels: int = 3) -> nn.Module:
     (TOLERANCE of the largest value): a convolution that is used twice cannot be folded, for one.
     """
     plain = copy.deepcopy(net).eval()
-    probe = _probe(plain, crop, channels)
+    images = probe(plain, crop, channels)
     try:
         folded = torch.fx.experimental.optimization.fuse(plain)
         with torch.no_grad():
-            return folded if agree(folded(probe), plain(probe)) else plain
+            return folded if agree(folded(images), plain(images)) else plain
     except Exception:  # tracing fails in many ways: control flow, arguments that vary, methods that are not found
         return plain
 
@@ -128,13 +128,13 @@ def _of_children(net: nn.Module) -> Found:
     return (nn.Sequential(*children[:end]), rest[0]) if len(rest) == 1 and isinstance(rest[0], nn.Linear) else None
 
 
-def _probe(net: nn.Module, crop: int, channels: int) -> Tensor:
+def probe(net: nn.Module, crop: int, channels: int) -> Tensor:
     """Two random images in the net's own type, on its device, the same each time."""
     like = next(net.parameters())
     images = torch.randn(2, channels, crop, crop, generator=torch.Generator().manual_seed(0))
     return images.to(like)
 
 
-def _full(scores: Tensor) -> Tensor:
+def full(scores: Tensor) -> Tensor:
     """Scores in float32 at least: half precision would round the sums."""
     return scores if scores.dtype == torch.float64 else scores.float()
