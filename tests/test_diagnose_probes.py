@@ -1,5 +1,6 @@
 """Probes: each finds the fault that was planted, names the true setting, and finds nothing where nothing is wrong."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -149,6 +150,14 @@ def test_an_order_is_scored_where_it_was_not_fitted(net, images):
     assert row["images"] == 200 and not row["better"] and row["error_low"] <= 87.5 <= row["error_high"]
 
 
+def test_outputs_that_no_image_tells_of_stay_where_they_are(images):
+    """Labels at random among a thousand: 200 fitted images move two outputs each at most, and say nothing of the others."""
+    wide = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 1_000)).eval()
+    labels = torch.from_numpy(np.random.default_rng(0).permutation(1_000)[: len(images)])
+    ordered = probe(wide, Images(images.images, labels), SOUND, kinds=["class order"]).table.iloc[1]["setting"]
+    assert 0 < int(ordered.split("(")[1].split(" of ")[0]) <= 2 * 200
+
+
 def test_two_faults_are_found_one_after_the_other(net, images):
     given = Setting(Normalisation.of_channels([0.5] * 3, [0.5] * 3))
     diagnosis = probe(net, exchanged(images), given)
@@ -220,7 +229,7 @@ def test_a_sound_set_up_gives_no_alarm(net, seed):
     diagnosis = probe(net, coloured(400, seed), SOUND)
     assert diagnosis.changes == () and same(diagnosis.best, SOUND)
     assert diagnosis.tried == len(diagnosis.table) - 1 >= 15
-    assert verdict(diagnosis).startswith(f"None of {diagnosis.tried} other settings scores better than yours")
+    assert verdict(diagnosis).startswith(f"On 400 images none of {diagnosis.tried} other settings scores better than yours")
 
 
 def test_chance_alone_gives_no_more_alarms_than_said(net, images):
@@ -281,6 +290,27 @@ def test_a_probe_leaves_no_trace_and_is_repeatable(net, images):
     assert tables[0].equals(tables[1])
     assert all(torch.equal(net.state_dict()[name], tensor) for name, tensor in state.items())
     assert torch.equal(torch.get_rng_state(), draws) and not net.training and net[1].eps == 1e-5
+
+
+def test_dropout_draws_the_same_for_every_probe(net, images):
+    dropping = nn.Sequential(nn.Dropout2d(0.5), net)
+    tables = []
+    for seed in (1, 2):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            tables.append(probe(dropping, images, replace(SOUND, training=True), kinds=["mode"]).table)
+    assert list(tables[0]["error"]) == list(tables[1]["error"]) and tables[0]["better"][1]
+
+
+@pytest.mark.gpu
+def test_probes_run_on_a_gpu(net, images):
+    """With the net there, and the images there or not. A few predictions may differ from the CPU's, which adds in another order."""
+    on_gpu = copy.deepcopy(net).cuda()
+    expected = probe(net, exchanged(images), SOUND)
+    for pictures in (exchanged(images), exchanged(images).to("cuda")):
+        diagnosis = probe(on_gpu, pictures, SOUND)
+        assert diagnosis.changes == expected.changes
+        assert diagnosis.table["error"].to_numpy() == pytest.approx(expected.table["error"].to_numpy(), abs=2)
 
 
 def test_grey_images_are_probed_for_what_applies_to_them(net):

@@ -133,7 +133,10 @@ def verdict(diagnosis: Diagnosis) -> str:
     if not diagnosis.changes:
         rest = diagnosis.table[1:]
         least = f", the smallest corrected p of a better one being {_least(rest):.2g}" if len(rest) else ""
-        return f"None of {diagnosis.tried} other settings scores better than yours ({_percent(own)}) by more than chance{least}."
+        return (
+            f"On {own['images']:,} images none of {diagnosis.tried} other settings scores better than yours ({_percent(own)}) "
+            f"by more than chance{least}."
+        )
     p = min(1.0, found.p * diagnosis.tried)
     shown = f"p = {p:.2g}" if p > 1e-300 else "p < 1e-300"
     changes = " and then ".join(diagnosis.changes)
