@@ -29,6 +29,23 @@ Norm = Annotated[str, typer.Option(help="batch: batch normalisation; none: biase
 Width = Annotated[int | None, typer.Option(help="Channels of the first stage [default: the paper's, 16, or 64 for ImageNet nets].")]
 
 
+Weights = Annotated[
+    str, typer.Option(help="A state dict (ours, or of public CIFAR ResNets), akamaster:resnet56, or a library's, such as IMAGENET1K_V1.")
+]
+TestData = Annotated[str, typer.Option("--data", help="digits, cifar10, cifar100, imagenet, imagenetv2, imagenette or folder.")]
+Resize = Annotated[int | None, typer.Option(min=1, help="Short side for the crops, and of dense [default: the weights' own, or the paper's 256].")]
+Crop = Annotated[int | None, typer.Option(min=1, help="Side of the crops that the net was trained on [default: the weights' own, or 224].")]
+Scales = Annotated[str | None, typer.Option(help="Short sides of multi-scale, such as 224,256; dense is measured at each.")]
+NoMirror = Annotated[bool, typer.Option("--no-mirror", help="dense and multi-scale without mirror images.")]
+Rule = Annotated[str | None, typer.Option(help="softmax (averages scores), logits, or for the dense forms pooled [default: softmax].")]
+Interpolation = Annotated[str | None, typer.Option(help="bilinear or bicubic [default: the weights' own, or bilinear].")]
+Resizer = Annotated[str | None, typer.Option(help="pil, or tensor: faster, and not the same to the last level [default: pil].")]
+Mean = Annotated[str | None, typer.Option(help="Channel means in [0, 1], such as 0.485,0.456,0.406 [default: those of the weights].")]
+Std = Annotated[str | None, typer.Option(help="Channel standard deviations [default: those of the weights; ones with --mean alone].")]
+GivenNorm = Annotated[str | None, typer.Option("--norm", help="batch or none, as for train [default: beside the weights, or batch].")]
+ConvBias = Annotated[bool, typer.Option("--conv-bias", help="The convolutions have biases beside batch normalisation.")]
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         print(f"resnet-nb {__version__}")
@@ -48,6 +65,14 @@ def _say(text: str) -> None:
 
 def _print_json(value: object) -> None:
     print(json.dumps(value, indent=1, allow_nan=False))
+
+
+def _pairs(texts: list[str] | None) -> list[tuple[str, str]]:
+    """MODEL=WEIGHTS, as --with has them."""
+    pairs = [tuple(text.partition("=")[::2]) for text in texts or ()]
+    if not all(model and weights for model, weights in pairs):
+        raise InputError("--with: write MODEL=WEIGHTS, such as resnet56=akamaster:resnet56.")
+    return pairs
 
 
 @app.command("run")
@@ -125,21 +150,34 @@ def train(
 @app.command()
 def evaluate(
     model: Annotated[str, typer.Argument(help="The model's name, as for train.")],
-    weights: Annotated[Path, typer.Option(help="A state dict: this package's weights.pt, or in a layout of public CIFAR ResNets.")],
-    data: DataName = "digits",
+    weights: Weights,
+    data: TestData = "digits",
     data_root: DataRoot = None,
-    protocol: Annotated[str, typer.Option(help="1-crop: for CIFAR nets, the whole image seen once.")] = "1-crop",
-    mean: Annotated[str | None, typer.Option(help="Channel means in [0, 1], such as 0.485,0.456,0.406 [default: beside the weights].")] = None,
-    std: Annotated[str | None, typer.Option(help="Channel standard deviations [default: beside the weights; ones with --mean alone].")] = None,
+    protocol: Annotated[str, typer.Option(help="1-crop, 10-crop, dense, multi-scale; several with commas.")] = "1-crop",
+    resize: Resize = None,
+    crop: Crop = None,
+    scales: Scales = None,
+    no_mirror: NoMirror = False,
+    rule: Rule = None,
+    interpolation: Interpolation = None,
+    resizer: Resizer = None,
+    mean: Mean = None,
+    std: Std = None,
     normalise: Annotated[
         str | None, typer.Option(help="Measure on the training images: pixel-mean, channel-mean or channel-mean-std.")
     ] = None,
     width: Width = None,
-    norm: Annotated[str | None, typer.Option(help="batch or none, as for train [default: beside the weights, or batch].")] = None,
-    conv_bias: Annotated[bool, typer.Option("--conv-bias", help="The convolutions have biases beside batch normalisation.")] = False,
+    norm: GivenNorm = None,
+    conv_bias: ConvBias = False,
+    others: Annotated[list[str] | None, typer.Option("--with", help="MODEL=WEIGHTS of an ensemble's further member; repeat for several.")] = None,
     image_size: ImageSize = None,
     part: Annotated[str, typer.Option("--on", help="test, validation or train; several with commas.")] = "test",
     split: Split = "all",
+    precision: Annotated[str, typer.Option(help="float32, tf32, bfloat16 or float16; the predictions that flip are counted.")] = "float32",
+    batch: Annotated[int | None, typer.Option(min=1, help="Crops of 224x224 pixels at a time, or as many pixels [default: the device's].")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads that decode photographs [default: half the processors].")] = None,
+    out: Annotated[Path | None, typer.Option(help="A folder for the answer; a run that was stopped goes on from what is finished there.")] = None,
+    save_scores: Annotated[Path | None, typer.Option(help="A file .npz for the scores of every view; goes on as --out does.")] = None,
     study: Annotated[str | None, typer.Option(help="File a record of public weights under results/STUDY/; needs --source.")] = None,
     source: Annotated[str | None, typer.Option(help="Where the weights are public: github:OWNER/REPOSITORY@COMMIT:PATH.")] = None,
     trained_on: Annotated[str | None, typer.Option(help='For the record, in words: "45,000 of the 50,000 training images".')] = None,
@@ -149,9 +187,10 @@ def evaluate(
     download: Download = False,
     as_json: Json = False,
 ) -> None:
-    """Error rates of trained weights under a protocol; with --study, a record of them."""
-    from resnet_nb import evaluations
-    from resnet_nb.measure import measure
+    """Error rates of trained weights under test protocols, each compared with the one before it; with --study, a record of them."""
+    from resnet_nb import choices, evaluations, reports
+    from resnet_nb.measure import Running, measure
+    from resnet_nb.members import Given
     from resnet_nb.runs import set_threads
 
     if (study is None) != (source is None):
@@ -160,8 +199,10 @@ def evaluate(
         raise InputError("--trained-on and --note are kept in a record: give --study and --source with them.")
     set_threads(threads)
     options = {
-        "protocols": protocol.split(","), "parts": part.split(","), "mean": mean, "std": std, "normalise": normalise, "width": width,
-        "norm": norm, "conv_bias": conv_bias, "image_size": image_size, "split": split, "device": device, "download": download,
+        "protocols": protocol.split(","), "parts": part.split(","), "given": Given(mean, std, normalise), "width": width, "norm": norm,
+        "choices": choices.Choices(resize, crop, choices.scales(scales), not no_mirror, rule, interpolation, resizer),
+        "running": Running(device, precision, batch, workers, out, save_scores), "others": _pairs(others), "conv_bias": conv_bias,
+        "image_size": image_size, "split": split, "download": download,
     }  # fmt: skip
     if study is None:
         result = measure(model, weights, data, data_root, **options)
@@ -169,15 +210,12 @@ def evaluate(
         said = {"trained_on": trained_on, "note": note}
         result = evaluations.evaluate(model, weights, data, data_root, study=study, source=source, **said, **options)
         _say(f"recorded in the study {study}")
+    for sentence in reports.remarks(result):
+        _say(sentence)
     if as_json:
         _print_json(result)
-        return
-    for row in result["results"]:
-        low, high = row["top1_interval"]
-        print(
-            f"{model}, {row['protocol']}, {row['images']:,} {row['part']} images of {data}: "
-            f"top-1 error {row['top1_error']:.2f} % (95 %: {low:.2f} to {high:.2f}), top-5 error {row['top5_error']:.2f} %"
-        )
+    else:
+        print("\n".join(reports.lines(result)))
 
 
 @app.command()

@@ -161,10 +161,12 @@ class Preprocessing(NamedTuple):
 
     @classmethod
     def of(cls, weights: object) -> "Preprocessing":
-        """Read torchvision's weights (such as ResNet50_Weights.IMAGENET1K_V1), or a timm net or its `pretrained_cfg`.
+        """Read torchvision's weights (such as ResNet50_Weights.IMAGENET1K_V1), or a timm net or its `pretrained_cfg`; one that was read is taken.
 
         Raises InputError where they say nothing of the kind, or ask for more than a short side, a centre crop and one of INTERPOLATIONS.
         """
+        if isinstance(weights, cls):
+            return weights
         if hasattr(weights, "transforms"):
             return _of_torchvision(weights.transforms())
         config = getattr(weights, "pretrained_cfg", weights)
