@@ -52,7 +52,7 @@ def pooled_logits(maps: Tensor, classifier: nn.Linear) -> Tensor:
 def split(net: nn.Module, crop: int, channels: int = 3) -> Parts:
     """The parts of a net that ends in a global average pool and one linear layer: ours, torchvision's ResNets and their kin, timm's.
 
-    The net is in evaluation mode and is not copied. Whether the parts give its own scores is tried on random images of crop x crop pixels.
+    The net is in evaluation mode and is not copied. Whether the parts give its own scores is tried on a random image of crop x crop pixels.
     Raises InputError where they do not, or where no such end is found.
     """
     found = next((parts for parts in (find(net) for find in (_of_ours, _of_timm, _of_children)) if parts), None)
@@ -75,7 +75,7 @@ def split(net: nn.Module, crop: int, channels: int = 3) -> Parts:
 def fold(net: nn.Module, crop: int, channels: int = 3) -> nn.Module:
     """A copy of `net` in evaluation mode with batch normalisation folded into the convolutions before it.
 
-    Left as it is where torch.fx cannot trace the net, or where the folded one's output on random images is off by more than rounding
+    Left as it is where torch.fx cannot trace the net, or where the folded one's output on a random image is off by more than rounding
     (TOLERANCE of the largest value): a convolution that is used twice cannot be folded, for one.
     """
     plain = copy.deepcopy(net).eval()
@@ -129,9 +129,9 @@ def _of_children(net: nn.Module) -> Found:
 
 
 def probe(net: nn.Module, crop: int, channels: int) -> Tensor:
-    """Two random images in the net's own type, on its device, the same each time."""
+    """One random image in the net's own type, on its device, the same each time."""
     like = next(net.parameters())
-    images = torch.randn(2, channels, crop, crop, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(1, channels, crop, crop, generator=torch.Generator().manual_seed(0))
     return images.to(like)
 
 

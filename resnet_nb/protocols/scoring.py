@@ -61,7 +61,7 @@ class Scorer:
             body, classifier, windows[crop] = split(net, crop, channels)
         body = fold(body, protocols[0].crop, channels).to(memory_format=torch.channels_last)
         with torch.inference_mode():
-            classes = net(probe(net, protocols[0].crop, channels)).shape[-1]
+            classes = classifier.out_features if classifier else body(probe(net, protocols[0].crop, channels)).shape[-1]
         return cls(normalisation.to(device), next(net.parameters()).dtype, body, classifier, windows, classes)
 
     def normalised(self, pictures: Tensor) -> Tensor:
