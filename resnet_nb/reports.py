@@ -31,7 +31,8 @@ def remarks(answer: dict) -> Iterator[str]:
         yield f"not read: {failure['reason']}"
     if unreadable:
         more = f" ({len(unreadable) - SHOWN:,} more of them in --json)" if len(unreadable) > SHOWN else ""
-        yield f"{len(unreadable):,} pictures were not read and are left out of every number{more}."
+        pictures = "1 picture was" if len(unreadable) == 1 else f"{len(unreadable):,} pictures were"
+        yield f"{pictures} not read and left out of every number{more}."
 
 
 def _sizes(row: dict) -> str:

@@ -129,7 +129,7 @@ def joined(outcomes: Sequence[Outcome]) -> Outcome:
 def _bar(total: int, done: int):
     """Progress on standard error, for what takes longer than a second; gives what is called with how many more images are done."""
     with tqdm(
-        total=total, initial=done, bar_format=BAR, disable=silenced(), file=sys.stderr, leave=False, delay=1, mininterval=0.5
+        total=total, initial=done, bar_format=BAR, disable=silenced(), file=sys.stderr, leave=False, delay=1, mininterval=1
     ) as bar:
         yield bar.update
 
