@@ -29,6 +29,28 @@ Norm = Annotated[str, typer.Option(help="batch: batch normalisation; none: biase
 Width = Annotated[int | None, typer.Option(help="Channels of the first stage [default: the paper's, 16, or 64 for ImageNet nets].")]
 
 
+Weights = Annotated[
+    str, typer.Option(help="A state dict (ours, or of public CIFAR ResNets), akamaster:resnet56, or a library's, such as IMAGENET1K_V1.")
+]
+TestData = Annotated[str, typer.Option("--data", help="digits, cifar10, cifar100, imagenet, imagenetv2, imagenette or folder.")]
+Resize = Annotated[int | None, typer.Option(min=1, help="Short side for the crops, and of dense [default: the weights' own, or the paper's 256].")]
+Crop = Annotated[int | None, typer.Option(min=1, help="Side of the crops that the net was trained on [default: the weights' own, or 224].")]
+Scales = Annotated[str | None, typer.Option(help="Short sides of multi-scale, such as 224,256; dense is measured at each.")]
+NoMirror = Annotated[bool, typer.Option("--no-mirror", help="dense and multi-scale without mirror images.")]
+Rule = Annotated[str | None, typer.Option(help="softmax (averages scores), logits, or for the dense forms pooled [default: softmax].")]
+Interpolation = Annotated[str | None, typer.Option(help="bilinear or bicubic [default: the weights' own, or bilinear].")]
+Resizer = Annotated[str | None, typer.Option(help="pil, or tensor: faster, and not the same to the last level [default: pil].")]
+Mean = Annotated[str | None, typer.Option(help="Channel means in [0, 1], such as 0.485,0.456,0.406 [default: those of the weights].")]
+Std = Annotated[str | None, typer.Option(help="Channel standard deviations [default: those of the weights; ones with --mean alone].")]
+Normalise = Annotated[str | None, typer.Option(help="Measure on the training images: pixel-mean, channel-mean or channel-mean-std.")]
+GivenNorm = Annotated[str | None, typer.Option("--norm", help="batch or none, as for train [default: beside the weights, or batch].")]
+ConvBias = Annotated[bool, typer.Option("--conv-bias", help="The convolutions have biases beside batch normalisation.")]
+
+ClassNames = Annotated[
+    Path | None, typer.Option("--classes", help="A file with a name a line, or a folder of class folders [default: the weights' own names].")
+]
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         print(f"resnet-nb {__version__}")
@@ -48,6 +70,14 @@ def _say(text: str) -> None:
 
 def _print_json(value: object) -> None:
     print(json.dumps(value, indent=1, allow_nan=False))
+
+
+def _pairs(texts: list[str] | None) -> list[tuple[str, str]]:
+    """MODEL=WEIGHTS, as --with has them."""
+    pairs = [tuple(text.partition("=")[::2]) for text in texts or ()]
+    if not all(model and weights for model, weights in pairs):
+        raise InputError("--with: write MODEL=WEIGHTS, such as resnet56=akamaster:resnet56.")
+    return pairs
 
 
 @app.command("run")
@@ -125,21 +155,32 @@ def train(
 @app.command()
 def evaluate(
     model: Annotated[str, typer.Argument(help="The model's name, as for train.")],
-    weights: Annotated[Path, typer.Option(help="A state dict: this package's weights.pt, or in a layout of public CIFAR ResNets.")],
-    data: DataName = "digits",
+    weights: Weights,
+    data: TestData = "digits",
     data_root: DataRoot = None,
-    protocol: Annotated[str, typer.Option(help="1-crop: for CIFAR nets, the whole image seen once.")] = "1-crop",
-    mean: Annotated[str | None, typer.Option(help="Channel means in [0, 1], such as 0.485,0.456,0.406 [default: beside the weights].")] = None,
-    std: Annotated[str | None, typer.Option(help="Channel standard deviations [default: beside the weights; ones with --mean alone].")] = None,
-    normalise: Annotated[
-        str | None, typer.Option(help="Measure on the training images: pixel-mean, channel-mean or channel-mean-std.")
-    ] = None,
+    protocol: Annotated[str, typer.Option(help="1-crop, 10-crop, dense, multi-scale; several with commas.")] = "1-crop",
+    resize: Resize = None,
+    crop: Crop = None,
+    scales: Scales = None,
+    no_mirror: NoMirror = False,
+    rule: Rule = None,
+    interpolation: Interpolation = None,
+    resizer: Resizer = None,
+    mean: Mean = None,
+    std: Std = None,
+    normalise: Normalise = None,
     width: Width = None,
-    norm: Annotated[str | None, typer.Option(help="batch or none, as for train [default: beside the weights, or batch].")] = None,
-    conv_bias: Annotated[bool, typer.Option("--conv-bias", help="The convolutions have biases beside batch normalisation.")] = False,
+    norm: GivenNorm = None,
+    conv_bias: ConvBias = False,
+    others: Annotated[list[str] | None, typer.Option("--with", help="MODEL=WEIGHTS of an ensemble's further member; repeat for several.")] = None,
     image_size: ImageSize = None,
     part: Annotated[str, typer.Option("--on", help="test, validation or train; several with commas.")] = "test",
     split: Split = "all",
+    precision: Annotated[str, typer.Option(help="float32, tf32, bfloat16 or float16; the predictions that flip are counted.")] = "float32",
+    batch: Annotated[int | None, typer.Option(min=1, help="Crops of 224x224 pixels at a time, or as many pixels [default: the device's].")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads that decode photographs [default: half the processors].")] = None,
+    out: Annotated[Path | None, typer.Option(help="A folder for the answer; a run that was stopped goes on from what is finished there.")] = None,
+    save_scores: Annotated[Path | None, typer.Option(help="A file .npz for the scores of every view; goes on as --out does.")] = None,
     study: Annotated[str | None, typer.Option(help="File a record of public weights under results/STUDY/; needs --source.")] = None,
     source: Annotated[str | None, typer.Option(help="Where the weights are public: github:OWNER/REPOSITORY@COMMIT:PATH.")] = None,
     trained_on: Annotated[str | None, typer.Option(help='For the record, in words: "45,000 of the 50,000 training images".')] = None,
@@ -149,9 +190,10 @@ def evaluate(
     download: Download = False,
     as_json: Json = False,
 ) -> None:
-    """Error rates of trained weights under a protocol; with --study, a record of them."""
-    from resnet_nb import evaluations
-    from resnet_nb.measure import measure
+    """Error rates of trained weights under test protocols, each compared with the one before it; with --study, a record of them."""
+    from resnet_nb import choices, evaluations, reports
+    from resnet_nb.measure import Running, measure
+    from resnet_nb.members import Given
     from resnet_nb.runs import set_threads
 
     if (study is None) != (source is None):
@@ -160,8 +202,10 @@ def evaluate(
         raise InputError("--trained-on and --note are kept in a record: give --study and --source with them.")
     set_threads(threads)
     options = {
-        "protocols": protocol.split(","), "parts": part.split(","), "mean": mean, "std": std, "normalise": normalise, "width": width,
-        "norm": norm, "conv_bias": conv_bias, "image_size": image_size, "split": split, "device": device, "download": download,
+        "protocols": protocol.split(","), "parts": part.split(","), "given": Given(mean, std, normalise), "width": width, "norm": norm,
+        "choices": choices.Choices(resize, crop, choices.scales(scales), not no_mirror, rule, interpolation, resizer),
+        "running": Running(device, precision, batch, workers, out, save_scores), "others": _pairs(others), "conv_bias": conv_bias,
+        "image_size": image_size, "split": split, "download": download,
     }  # fmt: skip
     if study is None:
         result = measure(model, weights, data, data_root, **options)
@@ -169,15 +213,162 @@ def evaluate(
         said = {"trained_on": trained_on, "note": note}
         result = evaluations.evaluate(model, weights, data, data_root, study=study, source=source, **said, **options)
         _say(f"recorded in the study {study}")
+    for sentence in reports.remarks(result):
+        _say(sentence)
     if as_json:
         _print_json(result)
-        return
-    for row in result["results"]:
-        low, high = row["top1_interval"]
-        print(
-            f"{model}, {row['protocol']}, {row['images']:,} {row['part']} images of {data}: "
-            f"top-1 error {row['top1_error']:.2f} % (95 %: {low:.2f} to {high:.2f}), top-5 error {row['top5_error']:.2f} %"
-        )
+    else:
+        print("\n".join(reports.lines(result)))
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Argument(help="The model's name, as for train.")],
+    images: Annotated[list[Path], typer.Argument(help="Pictures in any format of Pillow's.")],
+    weights: Weights,
+    protocol: Annotated[str, typer.Option(help="1-crop, 10-crop, dense or multi-scale.")] = "10-crop",
+    resize: Resize = None,
+    crop: Crop = None,
+    scales: Scales = None,
+    no_mirror: NoMirror = False,
+    rule: Rule = None,
+    interpolation: Interpolation = None,
+    resizer: Resizer = None,
+    mean: Mean = None,
+    std: Std = None,
+    width: Width = None,
+    norm: GivenNorm = None,
+    conv_bias: ConvBias = False,
+    classes: ClassNames = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the views and their votes on the picture, to .png, .pdf or .svg.")] = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """The five likeliest classes of your own pictures, and the views that voted for each."""
+    from resnet_nb import choices, own_pictures, reports
+    from resnet_nb import predict as predictions
+    from resnet_nb.members import Given
+    from resnet_nb.runs import set_threads
+
+    if "," in protocol:
+        raise InputError(f"--protocol {protocol}: name one.")
+    set_threads(threads)
+    chosen = choices.Choices(resize, crop, choices.scales(scales), not no_mirror, rule, interpolation, resizer)
+    own_pictures.check_files(images)
+    predictions.check_figure(figure, images)
+    made = {"width": width, "norm": norm, "conv_bias": conv_bias}
+    ready = own_pictures.ready(model, weights, [protocol], given=Given(mean, std), choices=chosen, classes=classes, **made)
+    answer = predictions.predict(ready, images, device=device)
+    if figure is not None:
+        predictions.draw(answer, figure)
+    for sentence in reports.remarks(answer):
+        _say(sentence)
+    if as_json:
+        _print_json(answer)
+    else:
+        print("\n".join(predictions.lines(answer)))
+    if answer["unreadable"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def features(
+    model: Annotated[str, typer.Argument(help="The model's name, as for train.")],
+    folder: Annotated[Path, typer.Argument(help="Class folders of pictures, or a folder of pictures.")],
+    weights: Weights,
+    out: Annotated[Path, typer.Option(help="The file .npz to write.")],
+    resize: Resize = None,
+    crop: Crop = None,
+    interpolation: Interpolation = None,
+    resizer: Resizer = None,
+    mean: Mean = None,
+    std: Std = None,
+    width: Width = None,
+    norm: GivenNorm = None,
+    conv_bias: ConvBias = False,
+    device: Device = "auto",
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Pooled features of every picture in a folder, with names and labels, for use elsewhere."""
+    from resnet_nb import features as pooled
+    from resnet_nb import own_pictures, reports
+    from resnet_nb.choices import Choices
+    from resnet_nb.members import Given
+    from resnet_nb.runs import set_threads
+
+    set_threads(threads)
+    chosen = Choices(resize, crop, interpolation=interpolation, resizer=resizer)
+    made = {"width": width, "norm": norm, "conv_bias": conv_bias}
+    ready = own_pictures.ready(model, weights, ["1-crop"], given=Given(mean, std), choices=chosen, **made)
+    answer = pooled.features(ready, folder, out, device=device)
+    for sentence in reports.remarks(answer):
+        _say(sentence)
+    if as_json:
+        _print_json(answer)
+    else:
+        print(f"{answer['images']:,} pictures, {answer['features']:,} features each, {len(answer['classes'])} classes: {out}")
+
+
+@app.command()
+def diagnose(
+    model: Annotated[str | None, typer.Argument(help="The model's name, as for train; causes that cannot be its are left out.")] = None,
+    measured: Annotated[float | None, typer.Option(help="Your top-1 error in percent [default with --weights: that of the probed images].")] = None,
+    published: Annotated[float | None, typer.Option(help="The top-1 error in percent that you compare it with.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="The protocol that your error was measured under.")] = None,
+    group: Annotated[str | None, typer.Option(help="Only these causes: comparison, test pipeline or training.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Also probe the net with these weights, as for evaluate, on --data.")] = None,
+    data: Annotated[str | None, typer.Option("--data", help="The data's name; with --weights it is read, as for evaluate.")] = None,
+    data_root: DataRoot = None,
+    subset: Annotated[int, typer.Option(min=2, help="Images to probe on; the others confirm what is found.")] = 1_000,
+    probes: Annotated[str | None, typer.Option(help="Which, with commas: channels, scaling, mean and std, resize ... [default: all].")] = None,
+    resize: Resize = None,
+    crop: Crop = None,
+    interpolation: Interpolation = None,
+    mean: Mean = None,
+    std: Std = None,
+    normalise: Normalise = None,
+    width: Width = None,
+    norm: GivenNorm = None,
+    conv_bias: ConvBias = False,
+    image_size: ImageSize = None,
+    part: Annotated[str, typer.Option("--on", help="test, or train.")] = "test",
+    seed: Annotated[int, typer.Option(min=0, help="Of the images that are drawn.")] = 0,
+    device: Device = "auto",
+    threads: Threads = None,
+    download: Download = False,
+    as_json: Json = False,
+) -> None:
+    """Why does my number differ? Known causes by the size and sign of the gap; with --weights, probes on your own net and pictures."""
+    from resnet_nb import diagnosing, reports
+    from resnet_nb.choices import Choices
+    from resnet_nb.diagnose.settings import KINDS
+    from resnet_nb.members import Given
+    from resnet_nb.runs import set_threads
+
+    if weights is None and None in (measured, published):
+        raise InputError("Give --measured and --published, two top-1 errors in percent, or a model with --weights and --data to probe it.")
+    if weights is not None and None in (model, data):
+        raise InputError("--weights needs the model's name and --data, on which it is probed.")
+    set_threads(threads)
+    answer = {"model": model, "data": data, "measured": measured, "published": published}
+    if weights is not None:
+        answer["probes"] = diagnosing.probed(
+            model, weights, data, data_root, given=Given(mean, std, normalise), choices=Choices(resize, crop, interpolation=interpolation),
+            part=part, subset=subset, kinds=probes.split(",") if probes else KINDS, seed=seed, device=device, width=width, norm=norm,
+            conv_bias=conv_bias, image_size=image_size, download=download, measured=measured,
+        )  # fmt: skip
+        answer["measured"] = answer["probes"]["error"] if measured is None else measured
+    if published is not None:
+        answer["gap"] = round(answer["measured"] - published, 6)
+        answer["causes"] = diagnosing.fitting(answer["measured"], published, model=model, data=data, protocol=protocol, group=group)
+    for sentence in reports.remarks(answer.get("probes", {})):
+        _say(sentence)
+    if as_json:
+        _print_json(answer)
+    else:
+        print("\n".join(diagnosing.lines(answer)))
 
 
 @app.command()

@@ -2,15 +2,16 @@
 
 import hashlib
 import re
-import shlex
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 from resnet_nb import records
+from resnet_nb.commands import evaluate_command, option_words
 from resnet_nb.devices import resolve_device
 from resnet_nb.errors import InputError
-from resnet_nb.measure import measure
+from resnet_nb.measure import Running, measure
+from resnet_nb.members import Given
 from resnet_nb.provenance import cpu_threads, machine
 
 SOURCE = re.compile(r"github:(?P<repository>[\w.-]+/[\w.-]+)@(?P<commit>[0-9a-f]{40}):(?P<path>[\w.+-]+(/[\w.+-]+)*)", re.ASCII)
@@ -29,7 +30,7 @@ def parse_source(text: str) -> dict:
 
 def evaluate(
     model: str,
-    weights: Path,
+    weights: str,
     data: str,
     root: Path | None = None,
     *,
@@ -37,7 +38,8 @@ def evaluate(
     source: str,
     trained_on: str | None = None,
     note: str | None = None,
-    device: str = "auto",
+    given: Given,
+    running: Running,
     download: bool = False,
     **options: object,
 ) -> dict:
@@ -50,19 +52,21 @@ def evaluate(
     records.check_study(study)  # before minutes of work, not after them
     records.check_writable()
     place = parse_source(source)
-    if options.get("mean") is None and options.get("normalise") is None:
+    if given.mean is None and given.normalise is None:
         raise InputError("--study records weights that others can fetch alone: say how images are normalised, with --normalise or --mean.")
     for option, text in (("--trained-on", trained_on), ("--note", note)):
         if text is not None and not text.strip():
             raise InputError(f"{option} is empty: say it in words, or leave the option out.")
+    if not Path(weights).is_file() or options.get("others"):
+        raise InputError("--study records one net whose weights are in a local file: fetch it, and leave --with out.")
     started, clock = datetime.now(UTC), time.monotonic()
-    found = measure(model, weights, data, root, device=device, download=download, **options)
+    found = measure(model, weights, data, root, given=given, running=running, download=download, **options)
     provenance = {
-        **machine(resolve_device(device)),
+        **machine(resolve_device(running.device)),
         "started": started.isoformat(timespec="seconds"),
         "wall_seconds": round(time.monotonic() - clock, 1),
     }
-    with weights.open("rb") as file:
+    with Path(weights).open("rb") as file:
         checksum = hashlib.file_digest(file, "sha256").hexdigest()
     said = {"trained_on": trained_on, "note": note}
     record = {
@@ -74,7 +78,7 @@ def evaluate(
         **{key: text for key, text in said.items() if text is not None},
         **{key: found[key] for key in ("data", "normalisation", "results")},
         "provenance": provenance,
-        "command": command(found, options, cpu_threads(provenance), study, source, said),
+        "command": command(found, {"given": given, "precision": running.precision, **options}, cpu_threads(provenance), study, source, said),
     }
     records.file_record(record, study)
     return records.signed(record)
@@ -82,17 +86,9 @@ def evaluate(
 
 def command(found: dict, options: dict, threads: int | None, study: str, source: str, said: dict) -> str:
     """The command that repeats the evaluation, with `$WEIGHTS` for a checkout of the source and `$RESNET_NB_DATA` for the data."""
-    data, path = found["data"]["name"], parse_source(source)["path"]
-    words = ["resnet-nb", "evaluate", found["model"]["name"], "--data", data]
-    for name in ("split", "image_size", "parts", "protocols", "mean", "std", "normalise", "width", "norm"):
-        value = options.get(name)
-        if value is not None and (name, value) != ("split", "all"):
-            option = {"parts": "on", "protocols": "protocol"}.get(name, name.replace("_", "-"))
-            words += [f"--{option}", ",".join(value) if isinstance(value, list) else str(value)]
-    words += ["--conv-bias"] if options.get("conv_bias") else []
+    words = option_words(**{name: value for name, value in options.items() if name != "others"})
     words += ["--threads", str(threads)] if threads else []
     words += ["--study", study, "--source", source]
     for name, text in said.items():
         words += [f"--{name.replace('_', '-')}", text] if text is not None else []
-    root = "" if data == "digits" else ' --data-root "$RESNET_NB_DATA"'
-    return f'{shlex.join(words)} --weights "$WEIGHTS/{path}"{root}'
+    return evaluate_command(found["model"]["name"], found["data"]["name"], words, f'"$WEIGHTS/{parse_source(source)["path"]}"')

@@ -1,157 +1,298 @@
-"""What `resnet-nb evaluate` does: weights from a file, data by name, and error rates under protocols, as one JSON-ready answer."""
+"""What `resnet-nb evaluate` does: weights and data by name, and error rates under protocols, as one JSON-ready answer."""
 
+import json
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from resnet_nb.checkpoints import read_model
-from resnet_nb.data import Data, Images, load_data
+from resnet_nb import views
+from resnet_nb.choices import Choices, check_choices, choose, photographs, small_images, title
+from resnet_nb.commands import evaluate_command, option_words
+from resnet_nb.data import Images
 from resnet_nb.devices import resolve_device
 from resnet_nb.errors import InputError
-from resnet_nb.evaluate import PROTOCOLS, Errors, error_rates
-from resnet_nb.models import build_model, check_usable, count_parameters, load_weights, read_weights
+from resnet_nb.evaluate import error_rates
+from resnet_nb.files import write_atomically
+from resnet_nb.material import Material, Tested, read_material, takes_photographs
+from resnet_nb.members import Given, Weights, build, digest, find_weights, of_library
+from resnet_nb.models import check_usable, count_parameters
 from resnet_nb.normalise import Normalisation
-from resnet_nb.recipes import CHOICES
+from resnet_nb.paired import bootstrap_difference, mcnemar
+from resnet_nb.protocols import Preprocessing, Protocol
+from resnet_nb.protocols.scoring import PRECISIONS
+from resnet_nb.provenance import machine
+from resnet_nb.recorded import views_of
+from resnet_nb.scoring_runs import Outcome, forget, score
 from resnet_nb.stats import wilson_interval
+
+RESULT, CHUNKS = "evaluation.json", "chunks"  # in the folder of --out: the answer, and what is finished until it is there
+
+
+@dataclass(frozen=True)
+class Running:
+    """How a run is done. precision, batch, workers: as in `protocols.run`.
+
+    out: a folder for the answer, and for finished chunks until it is there. save_scores: a file for the scores of every view.
+    """
+
+    device: str = "auto"
+    precision: str = "float32"
+    batch: int | None = None
+    workers: int | None = None
+    out: Path | None = None
+    save_scores: Path | None = None
+
+    def chunks(self, part: str) -> Path | None:
+        """Where finished chunks are kept: beside the file that they become."""
+        if self.out:
+            return self.out / CHUNKS / part
+        return self.save_scores and self.save_scores.with_name(f"{self.save_scores.name}.{CHUNKS}")
+
+
+@dataclass(frozen=True, eq=False)
+class _Bench:
+    """All that is the same for every part of the data."""
+
+    found: list[Weights]
+    nets: list[nn.Module]
+    normalisations: list[Normalisation]
+    protocols: tuple[Protocol, ...]
+    material: Material
+    running: Running
+    place: torch.device
+    about: dict
 
 
 def measure(
     model: str,
-    weights: Path,
+    weights: str,
     data: str,
     root: Path | None = None,
     *,
-    protocols: list[str],
-    parts: list[str],
-    mean: str | None = None,
-    std: str | None = None,
-    normalise: str | None = None,
+    protocols: Sequence[str],
+    parts: Sequence[str],
+    given: Given,
+    choices: Choices,
+    running: Running,
+    others: Sequence[tuple[str, str]] = (),
     width: int | None = None,
     norm: str | None = None,
     conv_bias: bool = False,
     image_size: int | None = None,
     split: str = "all",
-    device: str = "auto",
     download: bool = False,
 ) -> dict:
-    """Error rates in percent of `model` with the state dict in `weights` on parts of a data set: "train", "validation", "test".
+    """Error rates in percent of `model` with `weights` (as in `members`) on parts of a data set: "train", "validation", "test".
 
-    mean, std: comma-separated channel values in [0, 1]. normalise: measure them instead on the training images of `split`, as a recipe's
-    `normalise` says. Where none is given they come from the files beside the weights, as width and norm do; conv_bias as in `nets.Net`.
-    Returns {"model", "weights", "data", "normalisation": {"kind", "images" (they were measured on), "mean", "std" (of each channel)},
-    "results": [{"part", "protocol", "images", "wrong", "top1_error", "top1_interval", "top5_error", "loss"}, ...]}.
-    Raises InputError for unknown names, absent files and weights that do not fit.
+    others: models and weights of an ensemble's further members, whose scores are averaged. width, norm, conv_bias: of `model`, as in `nets.Net`;
+    width and norm come from the file beside the weights where they are None. The one view of small images, alone, is measured as in training.
+    Returns {"model", "weights", "data", "normalisation", "ensemble": the other members, "results": [{"part", "protocol", "settings":
+    `Protocol.to_dict`, "images", "wrong", "top1_error", "top1_interval", "top5_error", "loss"}, ...], "comparisons": each protocol with the one
+    before it, "unreadable": [{"part", "name", "reason"}, ...], "notes"}.
+    Raises InputError for unknown names, absent files, weights that do not fit, and a run of another command in the folder for finished chunks.
     """
-    unknown = [name for name in protocols if name not in PROTOCOLS]
-    if unknown:
-        raise InputError(f"Unknown protocol {unknown[0]!r}: choose from {', '.join(PROTOCOLS)}.")
-    place = resolve_device(device)
-    if width is not None and width < 1:
-        raise InputError(f"--width {width}: a net has at least 1 channel.")
+    _check_usage(protocols, parts, choices, running, len(others), width)
+    place = resolve_device(running.device)
+    found = [find_weights(*member, given) for member in ((model, weights), *others)]
+    large = takes_photographs(data, found[0], image_size)
+    material = read_material(data, root, parts, as_photographs=large, split=split, image_size=image_size, download=download)
+    nets = _nets(found, material, width=width, norm=norm, conv_bias=conv_bias)
+    normalisations = [_normalisation(one, material) for one in found]
+    chosen = choose(protocols, photographs(_sizes(found, choices)) if large else small_images(*material.size[1:]), choices)
+    kinds = [{"norm": norm or found[0].described.get("norm", "batch"), "conv_bias": conv_bias}, *(one.described for one in found[1:])]
+    about = _about(found, nets, normalisations, material, kinds)
+    words = option_words(
+        parts=parts, protocols=protocols, given=given, choices=choices, precision=running.precision, width=width, norm=norm, conv_bias=conv_bias,
+        image_size=image_size, split=split,
+    )  # fmt: skip
+    named = f'"$WEIGHTS/{found[0].file.name}"' if found[0].file and ":" not in weights else weights
+    recorded = {**about, "classes": list(material.classes), "command": evaluate_command(model, data, words, named)}
+    bench = _Bench(found, nets, normalisations, chosen, material, running, place, recorded)
+    answer = {**about, "results": [], "comparisons": [], "unreadable": [], "notes": list(material.notes)}
+    for part, tested in material.parts.items():
+        for name, rows in _measured(bench, part, tested).items():
+            answer[name] += rows
+    if running.out:
+        write_atomically(running.out / RESULT, json.dumps(answer, indent=1, allow_nan=False) + "\n")
+    forget(running.out / CHUNKS if running.out else running.chunks(""))
+    return answer
+
+
+def _check_usage(
+    protocols: Sequence[str], parts: Sequence[str], choices: Choices, running: Running, others: int, width: int | None
+) -> None:
+    """Raise InputError for what cannot be, before anything is read."""
+    check_choices(protocols, choices)
     if len(set(parts)) < len(parts):
         raise InputError(f"--on {','.join(parts)} names a part twice: name each once.")
-    state = read_weights(weights)
-    described, normalisation = _beside(weights, model, mean, std, normalise)
-    loaded = load_data(data, root, split=split, download=download, image_size=image_size)
-    chosen = {part: _part(loaded, part) for part in parts}
-    kind = {"norm": norm or described.get("norm", "batch"), "conv_bias": conv_bias}
-    net = build_model(model, classes=len(loaded.classes), in_channels=loaded.channels, width=width or described.get("width"), **kind)
-    load_weights(net, state, str(weights))
-    normalisation = normalisation or Normalisation.measured(loaded.train, normalise)
-    _check(normalisation, loaded)
-    net.to(place, memory_format=torch.channels_last)  # as the images come
-    if ":" in model and not model.startswith(("cifar:", "imagenet:")):
-        check_usable(net, model, (loaded.channels, *loaded.image_size), len(loaded.classes))
-    rows = []
-    for part, images in chosen.items():
-        found = error_rates(net, images.to(place), normalisation.to(place))
-        if not math.isfinite(found.loss):
-            raise InputError(f"{weights} give scores that are not numbers: the weights hold nan or infinity, or the normalisation is far off.")
-        rows += [{"part": part, "protocol": protocol, **_rates(found)} for protocol in protocols]
-    return {
-        "model": {
-            "name": model,
-            "width": width or getattr(getattr(net, "conv1", None), "out_channels", None),
-            "in_channels": loaded.channels,
-            "classes": len(loaded.classes),
-            "parameters": count_parameters(net),
-            **{name: value for name, value in kind.items() if value not in ("batch", False)},  # said where it is not the paper's
-        },
-        "weights": str(weights),
-        "data": {"name": loaded.name, "fingerprint": loaded.fingerprint, "split": loaded.split},
-        "normalisation": {
-            "kind": normalise or ("given" if mean is not None else "beside the weights"),
-            "images": len(loaded.train) if normalise else None,
-            "mean": [round(value, 6) for value in normalisation.mean.double().mean((1, 2)).tolist()],
-            "std": [round(value, 6) for value in normalisation.std.view(-1).tolist()],
-        },
-        "results": rows,
-    }
+    if width is not None and width < 1:
+        raise InputError(f"--width {width}: a net has at least 1 channel.")
+    if running.precision not in PRECISIONS:
+        raise InputError(f"--precision {running.precision}: choose one of {', '.join(PRECISIONS)}.")
+    if running.save_scores and (others or len(parts) > 1):
+        raise InputError("--save-scores keeps the views of one net on one part: record each by itself (resnet_nb.views.together joins nets).")
+    if running.save_scores and running.save_scores.suffix != ".npz":
+        raise InputError(f"--save-scores {running.save_scores}: the file is NumPy's, so let its name end in .npz.")
 
 
-def _rates(found: Errors) -> dict:
-    return {
-        "images": found.images,
-        "wrong": found.wrong,
-        "top1_error": round(found.top1_error, 4),
-        "top1_interval": [round(bound, 4) for bound in wilson_interval(found.wrong, found.images)],
-        "top5_error": round(found.top5_error, 4),
-        "loss": round(found.loss, 6),
-    }
+def _nets(found: Sequence[Weights], material: Material, **options: object) -> list[nn.Module]:
+    """The members' nets; `options` are those of the first."""
+    channels = material.size[0] if material.size else 3
+    nets = [build(one, len(material.classes), channels, **(options if one is found[0] else {})) for one in found]
+    for one, net in zip(found, nets, strict=True):
+        if of_library(one.model) and material.size:
+            check_usable(net, one.model, material.size, len(material.classes))
+    return nets
 
 
-def _beside(
-    weights: Path, model: str, mean: str | None, std: str | None, normalise: str | None
-) -> tuple[dict, Normalisation | None]:
-    """The description and the normalisation to use: those given, else those beside the weights; None where it is to be measured."""
-    beside = read_model(weights)
-    described = beside[0] if beside else {}
-    if described and described["name"] != model:
-        raise InputError(f"{weights} are those of a {described['name']}, not of a {model}: name the model that was trained.")
-    if normalise is not None:
-        if normalise not in CHOICES["normalise"]:
-            raise InputError(f"--normalise {normalise}: choose one of {', '.join(CHOICES['normalise'])}.")
-        if mean is not None or std is not None:
-            raise InputError(f"--normalise {normalise} measures what --mean and --std give: leave the one or the others out.")
-        return described, None
-    if mean is not None:
-        means = _numbers("--mean", mean)
-        deviations = _numbers("--std", std) if std is not None else [1.0] * len(means)
-        if len(means) != len(deviations):
-            raise InputError(f"--mean has {len(means)} values and --std {len(deviations)}: give one for each channel.")
-        return described, Normalisation.of_channels(means, deviations)
-    if std is not None:
-        raise InputError("--std needs --mean: give both, or neither for weights that have their normalisation beside them.")
-    if beside is None:
-        raise InputError(f"Nothing beside {weights} says how its images were normalised: give --mean and --std, or --normalise.")
-    return beside
-
-
-def _numbers(option: str, text: str) -> list[float]:
-    try:
-        values = [float(word) for word in text.split(",")]
-    except ValueError as error:
-        raise InputError(f"{option} {text!r} is not a list of numbers such as 0.485,0.456,0.406.") from error
-    if not all(map(math.isfinite, values)):
-        raise InputError(f"{option} {text!r}: each value is a finite number.")
-    if option == "--std" and min(values) <= 0:
-        raise InputError(f"{option} {text!r}: a standard deviation is greater than 0.")
-    return values
-
-
-def _part(data: Data, part: str) -> Images:
-    parts = {"test": data.test, "validation": data.validation, "train": data.train}
-    if part not in parts:
-        raise InputError(f"--on {part}: choose one of {', '.join(parts)}.")
-    if parts[part] is None:
-        raise InputError("There is no validation part without a split: give one, such as --split 45k/5k.")
-    return parts[part]
-
-
-def _check(normalisation: Normalisation, data: Data) -> None:
-    shape, image = tuple(normalisation.mean.shape), (data.channels, *data.image_size)
+def _normalisation(weights: Weights, material: Material) -> Normalisation:
+    normalisation = weights.normalisation
+    if normalisation is None:
+        if material.training is None:
+            raise InputError(f"--normalise {weights.kind} measures small images: for {material.name} give --mean and --std.")
+        normalisation = Normalisation.measured(material.training, weights.kind)
+    image = material.size or (3, 1, 1)
+    shape = tuple(normalisation.mean.shape)
     if shape[0] != image[0] or shape[1:] not in ((1, 1), image[1:]) or len(normalisation.std) != image[0]:
         raise InputError(f"The mean has shape {shape} and the images {image}: give values for {image[0]} channels.")
+    return normalisation
 
 
+def _sizes(found: Sequence[Weights], choices: Choices) -> Preprocessing | None:
+    """The sizes that the members' weights were made for. Raises InputError where they differ and the options do not say which to take."""
+    sizes = list(dict.fromkeys(one.preprocessing and one.preprocessing[:3] for one in found))
+    if len(sizes) > 1 and None in (choices.resize, choices.crop, choices.interpolation):
+        raise InputError("The members' weights were made for different sizes or filters: give --resize, --crop and --interpolation.")
+    return found[0].preprocessing
+
+
+def _about(
+    found: Sequence[Weights], nets: Sequence[nn.Module], normalisations: Sequence[Normalisation], material: Material, kinds: Sequence[dict]
+) -> dict:
+    """What an answer says of nets and data: of the first member by itself, as there is mostly one. kinds: norm and conv_bias of each."""
+    members = [
+        {"model": _model(one, net, material, kind), "weights": one.name, "normalisation": _constants(one, used, material)}
+        for one, net, used, kind in zip(found, nets, normalisations, kinds, strict=True)
+    ]
+    data = {"name": material.name, "fingerprint": material.fingerprint, "split": material.split}
+    about = {"model": members[0]["model"], "weights": members[0]["weights"], "data": data, "normalisation": members[0]["normalisation"]}
+    return about | ({"ensemble": members[1:]} if members[1:] else {})
+
+
+def _model(weights: Weights, net: nn.Module, material: Material, kind: dict) -> dict:
+    said = {name: kind.get(name) for name in ("norm", "conv_bias")}
+    return {
+        "name": weights.model,
+        "width": getattr(getattr(net, "conv1", None), "out_channels", None),
+        "in_channels": material.size[0] if material.size else 3,
+        "classes": len(material.classes),
+        "parameters": count_parameters(net),
+        **{name: value for name, value in said.items() if value not in (None, "batch", False)},  # said where it is not the paper's
+    }
+
+
+def _constants(weights: Weights, normalisation: Normalisation, material: Material) -> dict:
+    return {
+        "kind": weights.kind,
+        "images": len(material.training) if weights.normalisation is None else None,
+        "mean": [round(value, 6) for value in normalisation.mean.double().mean((1, 2)).tolist()],
+        "std": [round(value, 6) for value in normalisation.std.view(-1).tolist()],
+    }
+
+
+def _measured(bench: _Bench, part: str, tested: Tested) -> dict[str, list[dict]]:
+    """Results, comparisons and unreadable pictures of one part."""
+    if _as_in_training(bench):
+        return {"results": [_whole_view(bench, part, tested)]}
+    outcome = _scored(bench, part, tested)
+    if bench.running.save_scores:
+        _record(bench, part, tested, outcome)
+    labels = tested.labels[outcome.places]
+    right = [judged.predictions == labels for judged in outcome.judged]
+    unreadable = [{"part": part, "name": failure.name, "reason": failure.reason} for failure in outcome.failures]
+    return {"results": _rows(bench, part, right, outcome), "comparisons": _comparisons(bench, part, right), "unreadable": unreadable}
+
+
+def _as_in_training(bench: _Bench) -> bool:
+    """Whether all that is asked for is one net's error on small images as they are: the number that training printed, to the last bit."""
+    plain = bench.running == Running(device=bench.running.device) and len(bench.nets) == 1
+    return plain and bench.material.size is not None and [_whole(one, bench.material) for one in bench.protocols] == [True]
+
+
+def _whole(protocol: Protocol, material: Material) -> bool:
+    return protocol.name == "1-crop" and protocol.resize is None and protocol.crop == min(material.size[1:])
+
+
+def _whole_view(bench: _Bench, part: str, tested: Tested) -> dict:
+    place, (weights,), (normalisation,) = bench.place, bench.found, bench.normalisations
+    net = bench.nets[0].to(place, memory_format=torch.channels_last)  # as the images come
+    images = Images(tested.pictures, torch.from_numpy(tested.labels)).to(place)
+    found = error_rates(net, images, normalisation.to(place))
+    if not math.isfinite(found.loss):
+        raise InputError(f"{weights.name} give scores that are not numbers: the weights hold nan or infinity, or the normalisation is far off.")
+    return _row(part, bench.protocols[0], found.images, found.wrong, found.wrong_top5, found.loss)
+
+
+def _scored(bench: _Bench, part: str, tested: Tested) -> Outcome:
+    running = bench.running
+    pictures = tested.pictures.to(bench.place) if isinstance(tested.pictures, torch.Tensor) else tested.pictures
+    folder = running.chunks(part)
+    identity = {
+        "members": [[one.model, digest(net)] for one, net in zip(bench.found, bench.nets, strict=True)] if folder else [],
+        "normalisations": [[one.mean.tolist(), one.std.tolist()] for one in bench.normalisations],
+        "data": bench.material.fingerprint, "part": part, "protocols": [protocol.to_dict() for protocol in bench.protocols],
+        "precision": running.precision, "scores of views": bool(running.save_scores),
+    }  # fmt: skip
+    return score(
+        bench.nets, pictures, tested.labels, bench.protocols, bench.normalisations, folder=folder, identity=identity,
+        keep_logits=bool(running.save_scores), device=bench.place, precision=running.precision, batch=running.batch, workers=running.workers,
+    )  # fmt: skip
+
+
+def _record(bench: _Bench, part: str, tested: Tested, outcome: Outcome) -> None:
+    protocols = [protocol.to_dict() for protocol in bench.protocols]
+    about = {**bench.about, "weights": Path(bench.found[0].name).name, "part": part, "protocols": protocols, "provenance": machine(bench.place)}
+    views.save(bench.running.save_scores, views_of(outcome, bench.protocols, tested.labels, tested.names, about))
+
+
+def _rows(bench: _Bench, part: str, right: Sequence, outcome: Outcome) -> list[dict]:
+    rows = []
+    for protocol, own, judged, (compared, flipped) in zip(bench.protocols, right, outcome.judged, outcome.compared.tolist(), strict=True):
+        row = _row(part, protocol, len(own), int((~own).sum()), int((~judged.top5).sum()), float(judged.losses.mean()))
+        lower = {"precision": bench.running.precision, "compared_in_float32": compared, "flipped": flipped}
+        rows.append(row | (lower if bench.running.precision != "float32" else {}))
+    return rows
+
+
+def _row(part: str, protocol: Protocol, images: int, wrong: int, wrong_top5: int, loss: float) -> dict:
+    return {
+        "part": part,
+        "protocol": protocol.name,
+        "settings": protocol.to_dict(),
+        "images": images,
+        "wrong": wrong,
+        "top1_error": round(100 * wrong / images, 4),
+        "top1_interval": [round(bound, 4) for bound in wilson_interval(wrong, images)],
+        "top5_error": round(100 * wrong_top5 / images, 4),
+        "loss": round(loss, 6),
+    }
+
+
+def _comparisons(bench: _Bench, part: str, right: Sequence) -> list[dict]:
+    """Each protocol with the one before it, on the same images: McNemar's exact p, and the bootstrap interval of the difference."""
+    rows = []
+    for place in range(1, len(right)):
+        a, b = right[place - 1], right[place]
+        test, interval = mcnemar(a, b), bootstrap_difference(a, b)
+        rows.append(
+            {
+                "part": part, "a": title(bench.protocols[place - 1]), "b": title(bench.protocols[place]), "images": test.images,
+                "only_a": test.only_a, "only_b": test.only_b, "difference": round(test.difference, 4),
+                "interval": [round(bound, 4) for bound in interval], "p": test.p,
+            }
+        )  # fmt: skip
+    return rows

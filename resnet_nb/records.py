@@ -110,7 +110,7 @@ def _check_evaluation(record: dict) -> None:
     from resnet_nb.stats import wilson_interval  # scipy.stats takes as long to import as all the rest here
 
     rows = record["results"]
-    if len({(row["part"], row["protocol"]) for row in rows}) < len(rows):
+    if len({(row["part"], row["protocol"], json.dumps(row.get("settings"))) for row in rows}) < len(rows):
         raise InputError("The record's results hold one part under one protocol twice.")
     for row in rows:
         interval = [round(bound, 4) for bound in wilson_interval(row["wrong"], row["images"])]
@@ -184,7 +184,7 @@ def _identity(record: dict) -> dict:
     """What two records have in common that are of the same run, or of the same evaluation."""
     if record["kind"] == "training":
         return {key: record[key] for key in ("kind", "model", "data", "recipe", "seed", "iterations")}
-    asked = [(row["part"], row["protocol"]) for row in record["results"]]
+    asked = [(row["part"], row["protocol"]) for row in record["results"]]  # not the settings: the first records do not name them
     return {**{key: record[key] for key in ("kind", "model", "weights", "data", "normalisation")}, "parts and protocols": asked}
 
 

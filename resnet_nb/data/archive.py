@@ -9,6 +9,7 @@ from torchvision.datasets import CIFAR10
 from torchvision.datasets.utils import check_integrity, extract_archive
 
 from resnet_nb.data.sets import Part
+from resnet_nb.download import reason
 from resnet_nb.errors import InputError
 
 Official = type[CIFAR10]  # torchvision's CIFAR100 is one too: names, checksums and where to fetch it
@@ -54,7 +55,6 @@ def download(official: Official, root: Path) -> Path:
             official(folder, download=True)
             return (Path(folder) / official.base_folder).rename(root / official.base_folder)
     except (OSError, RuntimeError, http.client.HTTPException) as error:  # RuntimeError: the checksum is wrong
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         raise InputError(
-            f"Cannot fetch {official.url} into {root} ({reason}): try again, or put {official.filename} there yourself."
+            f"Cannot fetch {official.url} into {root} ({reason(error)}): try again, or put {official.filename} there yourself."
         ) from error

@@ -35,7 +35,7 @@ def read_folder(folder: Path, classes: tuple[str, ...], *, side: int | None = No
         raise InputError(
             f"{folder / unknown[0]} is no class of the training images or of this data set: remove or rename it."
         )
-    files = [(path, label) for label, name in enumerate(classes) for path in _image_files(folder / name)]
+    files = [(path, label) for label, name in enumerate(classes) for path in image_files(folder / name)]
     labels = np.array([label for _, label in files], dtype=np.int64)
     return Part(_read_files([path for path, _ in files], side, lossless), labels)
 
@@ -60,7 +60,8 @@ def _read_files(files: list[Path], side: int | None, lossless: bool) -> np.ndarr
     return pixels
 
 
-def _image_files(folder: Path) -> list[Path]:
+def image_files(folder: Path) -> list[Path]:
+    """The files in the class folder `folder` that are images by their names, sorted. Raises InputError where there is none, or a folder in it."""
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}: every class needs images, to train and to test with.")
     entries = list(_entries(folder))
@@ -71,7 +72,7 @@ def _image_files(folder: Path) -> list[Path]:
         )
     files = [Path(entry.path) for entry in entries if Path(entry.name).suffix.lower() in _suffixes()]
     if not files:
-        raise InputError(f"{folder} holds no image: every class needs images, to train and to test with.")
+        raise InputError(f"{folder} holds no image: every class needs images.")
     return files
 
 

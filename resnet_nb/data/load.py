@@ -55,7 +55,7 @@ def load_data(
     _check_usage(name, image_size)
     place = resolve_device(device)
     found = _locate(name, root, download)
-    with _explained(found.path):
+    with explained(found.path):
         classes, parts = _read(name, found, image_size)
     ordered = {part: images.take(canonical_order(images)) for part, images in parts.items()}
     identity = fingerprint(classes, ordered)
@@ -73,8 +73,8 @@ def find(name: str, root: Path | str | None = None) -> Found | None:
     _check_usage(name)
     if name == "digits":
         return Found("embedded in scikit-learn", None)
-    folder = _root(root)
-    with _explained(folder):
+    folder = data_root(root)
+    with explained(folder):
         return find_cifar(CIFARS[name], folder) if name in CIFARS else _find_folder(folder)
 
 
@@ -108,7 +108,8 @@ def _check_usage(name: str, image_size: int | None = None) -> None:
         raise InputError(f"--image-size {image_size}: it is a number of pixels, and for --data folder alone.")
 
 
-def _root(root: Path | str | None) -> Path:
+def data_root(root: Path | str | None) -> Path:
+    """Where data lies: `root`, else the variable RESNET_NB_DATA. Raises InputError where neither is given."""
     chosen = root or os.environ.get(VARIABLE)
     if not chosen:
         raise InputError(f"Where does the data lie? Give --data-root DIR or set the variable {VARIABLE}.")
@@ -121,10 +122,10 @@ def _locate(name: str, root: Path | str | None, download: bool) -> Found:
     if found is None and download and name in CIFARS:
         from resnet_nb.data.archive import download as fetch  # imports torchvision
 
-        fetch(CIFARS[name].official(), _root(root))
+        fetch(CIFARS[name].official(), data_root(root))
         found = find(name, root)
     if found is None:
-        here = _root(root)
+        here = data_root(root)
         raise InputError(f"{f'{name} is not in' if here.exists() else 'There is no folder'} {here}: {_remedy(name)}.")
     return found
 
@@ -183,7 +184,8 @@ def _check_published(name: str, found: Found, identity: str) -> None:
 
 
 @contextmanager
-def _explained(path: Path | None) -> Iterator[None]:
+def explained(path: Path | None) -> Iterator[None]:
+    """Turns the system's errors inside the block into an InputError that names the file, or `path`."""
     try:
         yield
     except OSError as error:
@@ -199,7 +201,7 @@ def _explained(path: Path | None) -> Iterator[None]:
 def _row(name: str, root: Path | str | None) -> dict:
     try:
         found = find(name, root)
-        remedy = None if found else f"in {_root(root)}, {_remedy(name)}"
+        remedy = None if found else f"in {data_root(root)}, {_remedy(name)}"
     except InputError as error:
         found, remedy = None, str(error)
     return {

@@ -1,0 +1,50 @@
+"""The answers of `resnet-nb evaluate` in words, for standard output and standard error."""
+
+from collections.abc import Iterator
+
+SHOWN = 20  # unreadable pictures by name; the rest is counted
+
+
+def lines(answer: dict) -> Iterator[str]:
+    """One line a protocol, then one a comparison. answer: of `measure.measure`, or a record of it."""
+    model, data = answer["model"]["name"], answer["data"]["name"]
+    others = [member["model"]["name"] for member in answer.get("ensemble", ())]
+    for row in answer["results"]:
+        low, high = row["top1_interval"]
+        yield (
+            f"{' + '.join([model, *others])}, {row['protocol']}{_sizes(row)}, {row['images']:,} {row['part']} images of {data}: "
+            f"top-1 error {row['top1_error']:.2f} % (95 %: {low:.2f} to {high:.2f}), top-5 error {row['top5_error']:.2f} %{_flips(row)}"
+        )
+    for row in answer.get("comparisons", ()):
+        low, high = row["interval"]
+        yield (
+            f"{row['b']} against {row['a']}, {row['part']}: {row['difference']:+.2f} points (95 %: {low:+.2f} to {high:+.2f}); "
+            f"only {row['a']} right {row['only_a']:,}, only {row['b']} right {row['only_b']:,}, McNemar's exact p = {row['p']:.2g}"
+        )
+
+
+def remarks(answer: dict) -> Iterator[str]:
+    """What has to be known of the data and of the pictures that could not be read."""
+    yield from answer.get("notes", ())
+    unreadable = answer.get("unreadable", ())
+    for failure in unreadable[:SHOWN]:
+        yield f"not read: {failure['reason']}"
+    if unreadable:
+        more = f" ({len(unreadable) - SHOWN:,} more of them in --json)" if len(unreadable) > SHOWN else ""
+        pictures = "1 picture was" if len(unreadable) == 1 else f"{len(unreadable):,} pictures were"
+        yield f"{pictures} not read and left out of every number{more}."
+
+
+def _sizes(row: dict) -> str:
+    """The sizes of a protocol, where they are more than the whole small image."""
+    settings = row.get("settings")
+    if settings is None or (row["protocol"] == "1-crop" and settings["resize"] is None):
+        return ""
+    shorts = "+".join(map(str, settings["scales"])) or settings["resize"] or "as it is"
+    return f" (short side {shorts}, crop {settings['crop']}, {settings['rule']})"
+
+
+def _flips(row: dict) -> str:
+    if "flipped" not in row:
+        return ""
+    return f"; in {row['precision']} {row['flipped']:,} of {row['compared_in_float32']:,} predictions differ from float32's"
