@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from filelock import FileLock, Timeout
 from torch import Tensor, nn
 from tqdm.auto import tqdm
@@ -62,6 +63,7 @@ def score(
     folder: Path | None = None,
     identity: dict | None = None,
     keep_logits: bool = False,
+    device: torch.device,
     chunk: int | None = None,
     **options: object,
 ) -> Outcome:
@@ -71,14 +73,15 @@ def score(
     taken from; whoever has written the result removes it with `forget`. Raises InputError for a folder of another run, where no picture could be
     read, and as `run` does.
     """
-    size = chunk or (SMALL_CHUNK if isinstance(pictures, Tensor) else CHUNK)
+    size = chunk or (SMALL_CHUNK if isinstance(pictures, Tensor) else CHUNK[device.type])
     with _kept(folder, {**(identity or {}), "chunk": size}) as store:
         outcomes = {number: store.load(number) for number in store.numbers()}
         outcomes = {number: outcome for number, outcome in outcomes.items() if outcome is not None}
         done = sum(len(outcome.places) + len(outcome.failures) for outcome in outcomes.values())
         with _bar(len(pictures), done) as advance:
             keep = "logits" if keep_logits else None
-            found = run(nets, pictures, protocols, normalisations, chunk=size, keep=keep, skip=outcomes, advance=advance, **options)
+            chosen = {"device": device, "chunk": size, "keep": keep, "skip": outcomes, "advance": advance, **options}
+            found = run(nets, pictures, protocols, normalisations, **chosen)
             for part in found:
                 outcomes[part.number] = judged_chunk(part, labels, protocols)
                 store.save(part.number, outcomes[part.number])

@@ -107,7 +107,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list:
             numbers.append(chunk.number)
             yield chunk
 
-    monkeypatch.setattr(scoring_runs, "CHUNK", 4)
+    monkeypatch.setitem(scoring_runs.CHUNK, "cpu", 4)
     monkeypatch.setattr(scoring_runs, "run", counting)
     return numbers
 

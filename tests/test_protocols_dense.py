@@ -11,7 +11,9 @@ from protocol_examples import randomised, small_resnet
 from torch import Tensor, nn
 
 from resnet_nb.errors import InputError
-from resnet_nb.models import build_model
+from resnet_nb.models import build_model, count_macs
+from resnet_nb.protocols import Protocol
+from resnet_nb.protocols.cost import flops
 from resnet_nb.protocols.heads import agree, dense_scores, fold, pooled_logits, split
 
 CROP = 64  # whose last map is 2x2
@@ -154,3 +156,12 @@ def test_a_net_that_cannot_be_folded_exactly_is_left_as_it_is(kind: type[nn.Modu
     net = randomised(kind())
     with torch.no_grad():
         assert torch.equal(fold(net, 8)(images(8, 8).float()), net(images(8, 8).float()))
+
+
+def test_multi_scale_takes_48_crops_operations_on_4_to_3_and_36_on_squares() -> None:
+    net = build_model("torchvision:resnet50", classes=1000)
+    one, ten, several = (Protocol.paper(name) for name in ("1-crop", "10-crop", "multi-scale"))
+    crop = flops(net, one, 375, 500)
+    assert crop == 2 * count_macs(net, (3, 224, 224)) and flops(net, ten, 375, 500) == 10 * crop
+    assert flops(net, several, 375, 500) / crop == pytest.approx(48.3, abs=0.1)
+    assert flops(net, several, 375, 375) / crop == pytest.approx(36, abs=0.1)

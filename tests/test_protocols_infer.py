@@ -19,6 +19,7 @@ from resnet_nb.errors import InputError
 from resnet_nb.models import build_model
 from resnet_nb.normalise import Normalisation
 from resnet_nb.protocols import Chunk, Protocol, average, run
+from resnet_nb.protocols.geometry import NAMES
 from resnet_nb.protocols.heads import dense_scores, split
 from resnet_nb.protocols.scoring import computing_in
 
@@ -27,6 +28,7 @@ USUAL = Normalisation.of_channels(list(MEAN), list(STD))
 ONE, TEN = Protocol("1-crop", 72, 64, mirror=False), Protocol("10-crop", 72, 64)
 DENSE, SEVERAL = Protocol("dense", crop=64, scales=(72,)), Protocol("multi-scale", crop=64, scales=(64, 72, 131))
 ALL = (ONE, TEN, DENSE, SEVERAL)
+CIFAR = [Protocol.cifar(name) for name in NAMES]
 PAIRED = [0, 1, 2, 3, 4, 6, 5, 8, 7, 9]
 ROUNDING = 1e-5
 to_floats = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
@@ -348,3 +350,12 @@ def test_scores_that_are_not_numbers_are_an_error() -> None:
     nn.init.constant_(net.fc.weight, float("nan"))
     with pytest.raises(InputError, match="not numbers"):
         scored(net, photographs(), [ONE])
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_cpus_scores() -> None:
+    for pictures, net, protocols, normalisation in ((photographs(), small_resnet(), ALL, USUAL), (cifar()[0], cifar_net(), CIFAR, cifar()[1])):
+        cpu = scored(net, pictures, protocols, normalisation)
+        gpu = list(run(net, pictures, protocols, normalisation, device="cuda"))
+        for number in range(len(protocols)):
+            close(averages(gpu, number), averages(cpu, number), 1e-4)

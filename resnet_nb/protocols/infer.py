@@ -24,7 +24,8 @@ from resnet_nb.protocols.heads import DenseScores
 from resnet_nb.protocols.scoring import PRECISIONS, Pass, Scorer, passes, pixels, score
 from resnet_nb.protocols.sources import Failure, Loaded, Picture, load
 
-CHUNK, SMALL_CHUNK = 64, 2048  # pictures: at the paper's five scales about 4 MB each; images in a tensor are small ones
+CHUNK = {"cpu": 64, "cuda": 256, "mps": 64}  # pictures, about 4 MB each at the paper's five scales; the more, the more are of one size
+SMALL_CHUNK = 2048  # images of a tensor
 BATCH = {"cpu": 10, "cuda": 256, "mps": 64}  # crops of 224x224 pixels: a CPU's caches hold few, a GPU is filled by many
 KEEP = (None, "views", "logits")
 Pictures = Iterable[Picture] | Tensor  # a tensor is uint8 (N, C, H, W)
@@ -108,7 +109,7 @@ def run(
     scorers = [Scorer.of(net, one, protocols, place) for net, one in zip(nets, normalisations, strict=True)]
     pixels_a_batch = (batch or BATCH[place.type]) * CROP**2
     work = _Work(scorers, protocols, pixels_a_batch, precision, compare_every, keep, advance or (lambda pictures: None))
-    size = chunk or (SMALL_CHUNK if isinstance(pictures, Tensor) else CHUNK)
+    size = chunk or (SMALL_CHUNK if isinstance(pictures, Tensor) else CHUNK[place.type])
     return _chunks(work, pictures, size, workers or max(1, (cpu_count() or 1) // 2), skip)
 
 

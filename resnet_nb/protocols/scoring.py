@@ -69,7 +69,7 @@ class Scorer:
         mean, normalisation = self.normalisation.mean, self.normalisation
         if mean.shape[1:] not in ((1, 1), pictures.shape[2:]):
             normalisation = Normalisation(mean.mean((1, 2), keepdim=True), normalisation.std)
-        return normalisation(pictures).to(self.dtype)
+        return normalisation(pictures.to(mean.device)).to(self.dtype)  # uint8 travels to the device: a quarter of the bytes
 
     def logits(self, crops: Tensor) -> Tensor:
         """(N, classes) of crops (N, C, crop, crop)."""
