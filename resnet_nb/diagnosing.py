@@ -13,9 +13,8 @@ from resnet_nb.diagnose import load_causes, matching
 from resnet_nb.diagnose.probes import KINDS, Diagnosis, confirm, giving, probe, verdict
 from resnet_nb.diagnose.settings import Geometry, Setting
 from resnet_nb.errors import InputError
-from resnet_nb.material import read_material, takes_photographs
+from resnet_nb.material import normalisation_for, read_material, takes_photographs
 from resnet_nb.members import Given, build, find_weights
-from resnet_nb.normalise import Normalisation
 
 WIDTH = 110  # characters of a line on standard output
 
@@ -63,11 +62,7 @@ def probed(
     material = read_material(data, root, [part], as_photographs=large, split="all", image_size=image_size, download=download)
     channels = material.size[0] if material.size else 3
     net = build(found, len(material.classes), channels, width=width, norm=norm, conv_bias=conv_bias).to(place).eval()
-    if found.normalisation is None and material.training is None:
-        raise InputError(f"--normalise {found.kind} measures small images: for {data} give --mean and --std.")
-    normalisation = found.normalisation or Normalisation.measured(material.training, found.kind)
-    if len(normalisation.std) != channels:
-        raise InputError(f"The mean has {len(normalisation.std)} values and the images {channels} channels: give one for each.")
+    normalisation = normalisation_for(found, material)
     tested, geometry, labels = material.parts[part], None, None
     pictures = Images(tested.pictures, torch.from_numpy(tested.labels)) if material.size else tested.pictures
     if large:

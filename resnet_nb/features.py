@@ -1,10 +1,7 @@
 """What `resnet-nb features` does: a net's pooled features of a folder of pictures, in one file for use elsewhere."""
 
 import io
-import itertools
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +17,7 @@ from resnet_nb.own_pictures import Ready
 from resnet_nb.progress import silenced
 from resnet_nb.protocols import Failure, box
 from resnet_nb.protocols.heads import split
-from resnet_nb.protocols.sources import Loaded, load, sources
+from resnet_nb.protocols.sources import Loaded, decoded, sources
 
 BATCH = {"cpu": 16, "cuda": 256, "mps": 64}
 
@@ -42,7 +39,7 @@ def features(ready: Ready, folder: Path, out: Path, *, device: str = "auto") -> 
     body = split(net, protocol.crop).body.to(memory_format=torch.channels_last)
     kept, rows, unreadable = [], [], []
     with tqdm(total=len(paths), unit="image", disable=silenced(), file=sys.stderr, leave=False, delay=1) as bar:
-        for loaded in batches(paths, ready, BATCH[place.type]):
+        for _, loaded in decoded(paths, ready.protocols, BATCH[place.type], workers=2):
             unreadable += [one for one in loaded if isinstance(one, Failure)]
             pictures = [one for one in loaded if isinstance(one, Loaded)]
             kept += [one.place for one in pictures]
@@ -69,17 +66,6 @@ def listed(folder: Path) -> tuple[list[Path], np.ndarray, tuple[str, ...]]:
     classes = class_names(folder)
     files = [(path, label) for label, name in enumerate(classes) for path in image_files(folder / name)]
     return [path for path, _ in files], np.array([label for _, label in files], dtype=np.int64), classes
-
-
-def batches(paths: list[Path], ready: Ready, size: int) -> Iterator[list[Loaded | Failure]]:
-    """Decoded pictures and failures in their order, `size` at a time; two batches are in memory."""
-    numbered = enumerate(paths)
-    with ThreadPoolExecutor(2) as threads:
-        waiting = [threads.submit(load, number, path, ready.protocols) for number, path in itertools.islice(numbered, size)]
-        while waiting:
-            later = [threads.submit(load, number, path, ready.protocols) for number, path in itertools.islice(numbered, size)]
-            yield [one.result() for one in waiting]
-            waiting = later
 
 
 @torch.inference_mode()

@@ -11,6 +11,7 @@ from resnet_nb.data import NAMES, Data, Images, load_data
 from resnet_nb.data.imagenet import PHOTOGRAPHS, photographs
 from resnet_nb.errors import InputError
 from resnet_nb.members import Weights, of_library
+from resnet_nb.normalise import Normalisation
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +60,21 @@ def read_material(
     tested = {part: _small(part, _part(loaded, part)) for part in parts}
     size = (loaded.channels, *loaded.image_size)
     return Material(loaded.name, loaded.fingerprint, loaded.split, loaded.classes, tested, loaded.train, size)
+
+
+def normalisation_for(weights: Weights, material: Material) -> Normalisation:
+    """What `weights` have their images normalised with, measured on the training images where they ask for that. Raises InputError where there
+    are none, and where it is for other images than these."""
+    normalisation = weights.normalisation
+    if normalisation is None:
+        if material.training is None:
+            raise InputError(f"--normalise {weights.kind} measures small images: for {material.name} give --mean and --std.")
+        normalisation = Normalisation.measured(material.training, weights.kind)
+    image = material.size or (3, 1, 1)
+    shape = tuple(normalisation.mean.shape)
+    if shape[0] != image[0] or shape[1:] not in ((1, 1), image[1:]) or len(normalisation.std) != image[0]:
+        raise InputError(f"The mean has shape {shape} and the images {image}: give values for {image[0]} channels.")
+    return normalisation
 
 
 def _photographs(data: str, root: Path | None, parts: Sequence[str], split: str, image_size: int | None) -> Material:

@@ -17,7 +17,7 @@ from resnet_nb.devices import resolve_device
 from resnet_nb.errors import InputError
 from resnet_nb.evaluate import error_rates
 from resnet_nb.files import write_atomically
-from resnet_nb.material import Material, Tested, read_material, takes_photographs
+from resnet_nb.material import Material, Tested, normalisation_for, read_material, takes_photographs
 from resnet_nb.members import Given, Weights, build, digest, find_weights, of_library
 from resnet_nb.models import check_usable, count_parameters
 from resnet_nb.normalise import Normalisation
@@ -101,7 +101,7 @@ def measure(
     large = takes_photographs(data, found[0], image_size)
     material = read_material(data, root, parts, as_photographs=large, split=split, image_size=image_size, download=download)
     nets = _nets(found, material, width=width, norm=norm, conv_bias=conv_bias)
-    normalisations = [_normalisation(one, material) for one in found]
+    normalisations = [normalisation_for(one, material) for one in found]
     chosen = choose(protocols, photographs(_sizes(found, choices)) if large else small_images(*material.size[1:]), choices)
     kinds = [{"norm": norm or found[0].described.get("norm", "batch"), "conv_bias": conv_bias}, *(one.described for one in found[1:])]
     about = _about(found, nets, normalisations, material, kinds)
@@ -147,19 +147,6 @@ def _nets(found: Sequence[Weights], material: Material, **options: object) -> li
         if of_library(one.model) and material.size:
             check_usable(net, one.model, material.size, len(material.classes))
     return nets
-
-
-def _normalisation(weights: Weights, material: Material) -> Normalisation:
-    normalisation = weights.normalisation
-    if normalisation is None:
-        if material.training is None:
-            raise InputError(f"--normalise {weights.kind} measures small images: for {material.name} give --mean and --std.")
-        normalisation = Normalisation.measured(material.training, weights.kind)
-    image = material.size or (3, 1, 1)
-    shape = tuple(normalisation.mean.shape)
-    if shape[0] != image[0] or shape[1:] not in ((1, 1), image[1:]) or len(normalisation.std) != image[0]:
-        raise InputError(f"The mean has shape {shape} and the images {image}: give values for {image[0]} channels.")
-    return normalisation
 
 
 def _sizes(found: Sequence[Weights], choices: Choices) -> Preprocessing | None:

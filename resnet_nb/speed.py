@@ -69,7 +69,8 @@ def medians(times: pd.DataFrame) -> pd.DataFrame:
     """One row a family, depth and loss: the median over seeds of the iterations, or a bound on it.
 
     times: rows of one rate for each family, depth and loss. Columns: family, depth, loss, iterations, spacing, censored, reached, runs, lowest,
-    highest. `spacing` is what a time is known to, the iterations between two points of the curve.
+    highest, factor. `spacing` is what a time is known to, the iterations between two points of the curve. `factor`: how many times the iterations
+    of the family's shallowest net (nan where those are a bound; a bound where its own are).
     A time is the middle between `after` and `until`. `censored` where the median run never reached the loss: `iterations` is then the
     median of what the runs are known to exceed, a bound. `lowest` and `highest` are over the runs, infinite where one did not reach it.
     """
@@ -83,44 +84,24 @@ def medians(times: pd.DataFrame) -> pd.DataFrame:
         what = (family, depth, loss, float(bound), spacing, censored)
         rows.append((*what, int(np.isfinite(middle).sum()), len(group), middle.min(), middle.max()))
     names = ["family", "depth", "loss", "iterations", "spacing", "censored", "reached", "runs", "lowest", "highest"]
-    return pd.DataFrame(rows, columns=names)
+    found = pd.DataFrame(rows, columns=names)
+    known = found.assign(iterations=found["iterations"].where(~found["censored"]))
+    shallowest = known.groupby(["family", "loss"])["iterations"].transform(lambda values: values.iloc[0])  # rows go by depth
+    return found.assign(factor=found["iterations"] / shallowest)
 
 
 def medians_by_setting(*times: pd.DataFrame) -> pd.DataFrame:
-    """The `medians` of each setting, every depth at its best rate among those of the setting.
+    """The `medians` of each setting, every depth at its best rate among those of the setting; a column `setting`, in order of appearance.
 
-    Two columns more: setting, in order of appearance, and factor: how many times the iterations of the family's shallowest net there
-    (nan where those are a bound; a bound where its own are). Runs of one setting should differ in depth, rate and seed alone.
+    Runs of one setting should differ in depth, rate and seed alone.
     """
     settings = pd.concat(times).groupby("setting", sort=False)
-    middle = pd.concat([medians(at_best_rate(own)).assign(setting=name) for name, own in settings], ignore_index=True)
-    known = middle.assign(iterations=middle["iterations"].where(~middle["censored"]))
-    shallowest = known.sort_values("depth").groupby(["setting", "family", "loss"])["iterations"].transform(lambda values: values.iloc[0])
-    return middle.assign(factor=middle["iterations"] / shallowest)
+    return pd.concat([medians(at_best_rate(own)).assign(setting=name) for name, own in settings], ignore_index=True)
 
 
 def in_words(middle: pd.DataFrame) -> pd.Series:
     """The iterations of each row of `medians` as text, such as "32.5", or ">800" where they are a bound."""
     return middle["censored"].map({True: ">", False: ""}) + middle["iterations"].map("{:g}".format)
-
-
-def growths(middle: pd.DataFrame, shallow: int, deep: int, loss: float) -> pd.DataFrame:
-    """How many times as long the net of `deep` layers takes as the one of `shallow`: one row a family that has both.
-
-    middle: `medians`. Columns: family, factor (of the medians), low and high (of the extreme seeds), bound: the deep net did not reach the loss,
-    so that factor and high are lower bounds. Families whose shallow net did not reach the loss either are left out.
-    """
-    rows = []
-    for family, group in middle[middle["loss"] == loss].groupby("family"):
-        by_depth = group.set_index("depth")
-        if not {shallow, deep} <= set(by_depth.index) or by_depth.loc[shallow, "censored"]:
-            continue
-        first, last = by_depth.loc[shallow], by_depth.loc[deep]
-        factor = last["iterations"] / first["iterations"]
-        low = min(last["lowest"], last["iterations"]) / first["highest"]
-        high = (last["highest"] if np.isfinite(last["highest"]) else last["iterations"]) / first["lowest"]
-        rows.append((family, factor, min(low, factor), max(high, factor), bool(last["censored"])))
-    return pd.DataFrame(rows, columns=["family", "factor", "low", "high", "bound"])
 
 
 @dataclass(frozen=True)

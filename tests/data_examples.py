@@ -15,7 +15,7 @@ from resnet_nb.data import KNOWN_FINGERPRINTS
 from resnet_nb.data.canonical import canonical_order, fingerprint
 from resnet_nb.data.cifar import CIFAR10, CIFARS
 from resnet_nb.data.sets import Part
-from resnet_nb.errors import InputError
+from resnet_nb.errors import InputError, RunError
 
 Parts = dict[str, Part]
 COUNTS = {"train": 40, "test": 20}
@@ -104,7 +104,17 @@ def encoded(image: np.ndarray, form: str, **options: object) -> bytes:
 
 def refusal(call: object, *words: object) -> str:
     """The one sentence with which `call()` refuses its input; it holds all of `words`."""
-    with pytest.raises(InputError) as raised:
+    return sentence_of(InputError, call, *words)
+
+
+def failure(call: object, *words: object) -> str:
+    """The one sentence with which `call()` fails; it holds all of `words`."""
+    return sentence_of(RunError, call, *words)
+
+
+def sentence_of(kind: type[Exception], call: object, *words: object) -> str:
+    """The message of the error that `call()` raises, which is one sentence and holds all of `words`."""
+    with pytest.raises(kind) as raised:
         call()
     sentence = str(raised.value)
     assert "\n" not in sentence and sentence.endswith("."), sentence

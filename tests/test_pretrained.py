@@ -8,24 +8,15 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from data_examples import refusal
+from data_examples import failure, refusal
 from loopback import serving
 from torchvision.models import Inception_V3_Weights, ResNet18_Weights, ResNet50_Weights, resnet18
 
 from resnet_nb.data.thousand import imagenet_classes
-from resnet_nb.errors import RunError
 from resnet_nb.pretrained import Published, published_weights, sizes_of_file
 from resnet_nb.protocols.geometry import Preprocessing
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-
-
-def failure(call: object, *words: object) -> None:
-    with pytest.raises(RunError) as raised:
-        call()
-    sentence = str(raised.value)
-    assert "\n" not in sentence and sentence.endswith("."), sentence
-    assert all(str(word) in sentence for word in words), sentence
 
 
 @pytest.fixture(autouse=True)

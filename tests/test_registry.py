@@ -11,25 +11,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from data_examples import failure
 from loopback import serving
 
 from resnet_nb import registry
 from resnet_nb.download import download
-from resnet_nb.errors import InputError, RunError
+from resnet_nb.errors import InputError
 from resnet_nb.models import build_model, load_weights, read_weights
 from resnet_nb.registry import cache_folder, checkpoints, fetch, find_checkpoint, is_checkpoint
 
 NAME, FILE = "akamaster:resnet20", "resnet20-12fca82f.th"
-
-
-def failure(call: object, *words: object) -> str:
-    """The one sentence with which `call()` fails; it holds all of `words`."""
-    with pytest.raises(RunError) as raised:
-        call()
-    sentence = str(raised.value)
-    assert "\n" not in sentence and sentence.endswith("."), sentence
-    assert all(str(word) in sentence for word in words), sentence
-    return sentence
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,8 @@ are worked on in chunks, in order; the next chunk is decoded while one is scored
 pictures.
 """
 
-import itertools
-from collections import deque
+import contextlib
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from os import cpu_count
 
@@ -22,7 +20,7 @@ from resnet_nb.normalise import Normalisation
 from resnet_nb.protocols.geometry import CROP, Protocol
 from resnet_nb.protocols.heads import DenseScores
 from resnet_nb.protocols.scoring import PRECISIONS, Pass, Scorer, passes, pixels, score
-from resnet_nb.protocols.sources import Failure, Loaded, Picture, load
+from resnet_nb.protocols.sources import Failure, Loaded, Picture, decoded
 
 CHUNK = {"cpu": 64, "cuda": 256, "mps": 64}  # pictures, about 4 MB each at the paper's five scales; the more, the more are of one size
 SMALL_CHUNK = 2048  # images of a tensor
@@ -110,7 +108,8 @@ def run(
     pixels_a_batch = (batch or BATCH[place.type]) * CROP**2
     work = _Work(scorers, protocols, pixels_a_batch, precision, compare_every, keep, advance or (lambda pictures: None))
     size = chunk or (SMALL_CHUNK if isinstance(pictures, Tensor) else CHUNK[place.type])
-    return _chunks(work, pictures, size, workers or max(1, (cpu_count() or 1) // 2), skip)
+    chunks = decoded(pictures, protocols, size, workers or max(1, (cpu_count() or 1) // 2), skip)
+    return _chunks(work, chunks)
 
 
 def average(views: np.ndarray | Tensor, logits: np.ndarray | Tensor | None, rule: str) -> Tensor:
@@ -176,28 +175,7 @@ def _stack(scores: list[list[Tensor]]) -> Tensor:
     return torch.stack([torch.stack(views, 1) for views in scores]).float()
 
 
-def _chunks(work: _Work, pictures: Pictures, size: int, workers: int, skip: Container[int]) -> Iterator[Chunk]:
-    """Finished chunks. The next one's pictures are decoded by `workers` threads while one is scored: Pillow and torch release Python's lock."""
-    numbered = ((number, batch) for number, batch in enumerate(_batched(enumerate(pictures), size)) if number not in skip)
-    with ThreadPoolExecutor(workers) as threads:
-        waiting: deque[tuple[int, list[Future]]] = deque()
-        try:
-            for number, batch in numbered:
-                waiting.append((number, [threads.submit(load, place, picture, work.protocols) for place, picture in batch]))
-                if len(waiting) == 2:
-                    yield _finished(work, *waiting.popleft())
-            while waiting:
-                yield _finished(work, *waiting.popleft())
-        finally:
-            threads.shutdown(cancel_futures=True)
-
-
-def _finished(work: _Work, number: int, futures: list[Future]) -> Chunk:
-    return work.chunk(number, [future.result() for future in futures])
-
-
-def _batched(pictures: Iterable[tuple[int, Picture]], size: int) -> Iterator[list[tuple[int, Picture]]]:
-    """As itertools.batched of Python 3.12."""
-    pictures = iter(pictures)
-    while batch := list(itertools.islice(pictures, size)):
-        yield batch
+def _chunks(work: _Work, decoded_ahead: Iterator[tuple[int, list[Loaded | Failure]]]) -> Iterator[Chunk]:
+    with contextlib.closing(decoded_ahead):  # who stops early stops the decoding, too
+        for number, outcomes in decoded_ahead:
+            yield work.chunk(number, outcomes)

@@ -1,6 +1,9 @@
 """Pictures as the uint8 tensors that views are cut from: decoded once, resized once per short side, refused by name where that cannot be."""
 
-from collections.abc import Sequence
+import itertools
+from collections import deque
+from collections.abc import Container, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from os import PathLike, fspath
 from pathlib import Path
 from typing import NamedTuple
@@ -59,6 +62,38 @@ def load(place: int, picture: Picture, protocols: Sequence[Protocol]) -> Loaded 
     except (InputError, OSError) as error:
         return Failure(place, name, str(error) if name in str(error) else f"{name} {error}")
     return Loaded(place, name, found)
+
+
+def decoded(
+    pictures: Iterable[Picture], protocols: Sequence[Protocol], size: int, workers: int, skip: Container[int] = ()
+) -> Iterator[tuple[int, list[Loaded | Failure]]]:
+    """The numbers and pictures of chunks of `size`, in order, but for the numbers in `skip`, whose pictures are not opened.
+
+    The next chunk is decoded by `workers` threads while one is worked on: Pillow and torch release Python's lock. Two are in memory.
+    """
+    numbered = ((number, chunk) for number, chunk in enumerate(_batched(enumerate(pictures), size)) if number not in skip)
+    with ThreadPoolExecutor(workers) as threads:
+        waiting: deque[tuple[int, list[Future]]] = deque()
+        try:
+            for number, chunk in numbered:
+                waiting.append((number, [threads.submit(load, place, picture, protocols) for place, picture in chunk]))
+                if len(waiting) == 2:
+                    yield _finished(*waiting.popleft())
+            while waiting:
+                yield _finished(*waiting.popleft())
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+
+def _finished(number: int, futures: list[Future]) -> tuple[int, list[Loaded | Failure]]:
+    return number, [future.result() for future in futures]
+
+
+def _batched(pictures: Iterable[tuple[int, Picture]], size: int) -> Iterator[list[tuple[int, Picture]]]:
+    """As itertools.batched of Python 3.12."""
+    pictures = iter(pictures)
+    while batch := list(itertools.islice(pictures, size)):
+        yield batch
 
 
 def sources(protocol: Protocol) -> list[Source]:
