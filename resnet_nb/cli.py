@@ -36,7 +36,8 @@ TestData = Annotated[str, typer.Option("--data", help="digits, cifar10, cifar100
 Resize = Annotated[int | None, typer.Option(min=1, help="Short side for the crops, and of dense [default: the weights' own, or the paper's 256].")]
 Crop = Annotated[int | None, typer.Option(min=1, help="Side of the crops that the net was trained on [default: the weights' own, or 224].")]
 Scales = Annotated[str | None, typer.Option(help="Short sides of multi-scale, such as 224,256; dense is measured at each.")]
-NoMirror = Annotated[bool, typer.Option("--no-mirror", help="dense and multi-scale without mirror images.")]
+Mirror = Annotated[bool | None, typer.Option("--mirror/--no-mirror", help="1-crop with its mirror image; dense and multi-scale without.")]
+Pad = Annotated[str | None, typer.Option(help="Zeros around the picture for 10-crop, such as 4; it is measured with each.")]
 Rule = Annotated[str | None, typer.Option(help="softmax (averages scores), logits, or for the dense forms pooled [default: softmax].")]
 Interpolation = Annotated[str | None, typer.Option(help="bilinear or bicubic [default: the weights' own, or bilinear].")]
 Resizer = Annotated[str | None, typer.Option(help="pil, or tensor: faster, and not the same to the last level [default: pil].")]
@@ -162,7 +163,8 @@ def evaluate(
     resize: Resize = None,
     crop: Crop = None,
     scales: Scales = None,
-    no_mirror: NoMirror = False,
+    pad: Pad = None,
+    mirror: Mirror = None,
     rule: Rule = None,
     interpolation: Interpolation = None,
     resizer: Resizer = None,
@@ -201,9 +203,10 @@ def evaluate(
     if study is None and (trained_on, note) != (None, None):
         raise InputError("--trained-on and --note are kept in a record: give --study and --source with them.")
     set_threads(threads)
+    sides = choices.pixels("--scales", scales), choices.pixels("--pad", pad)
     options = {
         "protocols": protocol.split(","), "parts": part.split(","), "given": Given(mean, std, normalise), "width": width, "norm": norm,
-        "choices": choices.Choices(resize, crop, choices.scales(scales), not no_mirror, rule, interpolation, resizer),
+        "choices": choices.Choices(resize, crop, *sides, mirror, rule, interpolation, resizer),
         "running": Running(device, precision, batch, workers, out, save_scores), "others": _pairs(others), "conv_bias": conv_bias,
         "image_size": image_size, "split": split, "download": download,
     }  # fmt: skip
@@ -230,7 +233,8 @@ def predict(
     resize: Resize = None,
     crop: Crop = None,
     scales: Scales = None,
-    no_mirror: NoMirror = False,
+    pad: Pad = None,
+    mirror: Mirror = None,
     rule: Rule = None,
     interpolation: Interpolation = None,
     resizer: Resizer = None,
@@ -254,7 +258,8 @@ def predict(
     if "," in protocol:
         raise InputError(f"--protocol {protocol}: name one.")
     set_threads(threads)
-    chosen = choices.Choices(resize, crop, choices.scales(scales), not no_mirror, rule, interpolation, resizer)
+    sides = choices.pixels("--scales", scales), choices.pixels("--pad", pad)
+    chosen = choices.Choices(resize, crop, *sides, mirror, rule, interpolation, resizer)
     own_pictures.check_files(images)
     predictions.check_figure(figure, images)
     made = {"width": width, "norm": norm, "conv_bias": conv_bias}

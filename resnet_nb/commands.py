@@ -27,10 +27,12 @@ def option_words(
         "split": None if split == WHOLE else split, "image-size": image_size, "on": ",".join(parts), "protocol": ",".join(protocols),
         "mean": given.mean, "std": given.std, "normalise": given.normalise, "width": width, "norm": norm, "resize": choices.resize,
         "crop": choices.crop, "scales": ",".join(map(str, choices.scales)) or None, "rule": choices.rule,
+        "pad": ",".join(map(str, choices.pads)) or None,
         "interpolation": choices.interpolation, "resizer": choices.resizer, "precision": None if precision == "float32" else precision,
     }  # fmt: skip
     words = [word for name, value in options.items() if value is not None for word in (f"--{name}", str(value))]
-    return [*words, *(["--conv-bias"] if conv_bias else []), *([] if choices.mirror else ["--no-mirror"])]
+    mirror = {None: [], True: ["--mirror"], False: ["--no-mirror"]}[choices.mirror]
+    return [*words, *(["--conv-bias"] if conv_bias else []), *mirror]
 
 
 def evaluate_command(model: str, data: str, words: Sequence[str], weights: str) -> str:

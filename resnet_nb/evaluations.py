@@ -1,6 +1,5 @@
 """Published weights, measured and recorded: what `resnet-nb evaluate ... --study NAME --source PLACE` does."""
 
-import hashlib
 import re
 import time
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from resnet_nb import records
 from resnet_nb.commands import evaluate_command, option_words
 from resnet_nb.devices import resolve_device
 from resnet_nb.errors import InputError
+from resnet_nb.files import checksum
 from resnet_nb.measure import Running, measure
 from resnet_nb.members import Given
 from resnet_nb.provenance import cpu_threads, machine
@@ -66,15 +66,13 @@ def evaluate(
         "started": started.isoformat(timespec="seconds"),
         "wall_seconds": round(time.monotonic() - clock, 1),
     }
-    with Path(weights).open("rb") as file:
-        checksum = hashlib.file_digest(file, "sha256").hexdigest()
     said = {"trained_on": trained_on, "note": note}
     record = {
         "schema": 1,
         "kind": "evaluation",
         "study": study,
         "model": found["model"],
-        "weights": {**place, "sha256": checksum},
+        "weights": {**place, "sha256": checksum(Path(weights))},
         **{key: text for key, text in said.items() if text is not None},
         **{key: found[key] for key in ("data", "normalisation", "results")},
         "provenance": provenance,

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +10,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from resnet_nb import views
+from resnet_nb import records, views
 from resnet_nb.choices import Choices, check_choices, choose, photographs, small_images, title
 from resnet_nb.commands import evaluate_command, option_words
 from resnet_nb.data import Images
 from resnet_nb.devices import resolve_device
 from resnet_nb.errors import InputError
 from resnet_nb.evaluate import error_rates
-from resnet_nb.files import write_atomically
+from resnet_nb.files import checksum, write_atomically
 from resnet_nb.material import Material, Tested, normalisation_for, read_material, takes_photographs
 from resnet_nb.members import Given, Weights, build, digest, find_weights, of_library
 from resnet_nb.models import check_usable, count_parameters
@@ -242,8 +243,13 @@ def _scored(bench: _Bench, part: str, tested: Tested) -> Outcome:
 
 def _record(bench: _Bench, part: str, tested: Tested, outcome: Outcome) -> None:
     protocols = [protocol.to_dict() for protocol in bench.protocols]
-    about = {**bench.about, "weights": Path(bench.found[0].name).name, "part": part, "protocols": protocols, "provenance": machine(bench.place)}
-    views.save(bench.running.save_scores, views_of(outcome, bench.protocols, tested.labels, tested.names, about))
+    found, path = bench.found[0], bench.running.save_scores
+    about = {
+        **bench.about, "weights": Path(found.name).name, "weights_sha256": found.file and checksum(found.file), "part": part,
+        "protocols": protocols, "provenance": machine(bench.place), "command": f"{bench.about['command']} --save-scores {shlex.quote(path.name)}",
+    }  # fmt: skip
+    views.save(path, views_of(outcome, bench.protocols, tested.labels, tested.names, about))
+    records.list_views(path)
 
 
 def _rows(bench: _Bench, part: str, right: Sequence, outcome: Outcome) -> list[dict]:

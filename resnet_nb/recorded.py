@@ -22,6 +22,6 @@ def views_of(outcome: Outcome, protocols: Sequence[Protocol], labels: np.ndarray
     return Views(logits, labels[outcome.places], tuple(names[place] for place in outcome.places), table, about)
 
 
-def row(view: View, protocol: Protocol) -> tuple[str, int, str, bool, str]:
+def row(view: View, protocol: Protocol) -> tuple[str, int, int, str, bool, str]:
     """A view as `views.COLUMNS` has it."""
-    return "dense" if protocol.dense else "crop", view.short or 0, view.place, view.mirrored, protocol.rule if protocol.dense else ""
+    return "dense" if protocol.dense else "crop", view.short or 0, protocol.pad, view.place, view.mirrored, protocol.rule if protocol.dense else ""

@@ -15,7 +15,8 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from resnet_nb.errors import InputError, RunError
-from resnet_nb.files import write_atomically
+from resnet_nb.files import checksum, write_atomically
+from resnet_nb.views import load
 
 SUMS, LOCK = "SHA256SUMS", ".lock"
 LOCK_SECONDS = 60  # filing takes milliseconds
@@ -145,9 +146,21 @@ def file_record(record: dict, study: str, results: Path | None = None) -> Path:
         _check_same_run(record, path)
         content = as_text(record)
         write_atomically(path, content)
-        sums = {**_read_sums(folder)[0], path.name: hashlib.sha256(content.encode()).hexdigest()}
-        write_atomically(folder / SUMS, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
+        _list(path)
     return path
+
+
+def list_views(path: Path, results: Path | None = None) -> None:
+    """List the checksum of a file of recorded views, where it lies in a study; elsewhere nothing is done. Raises RunError as `file_record` does."""
+    path = Path(path).resolve()
+    if path.parent.parent == (results or results_dir()).resolve():
+        with _locked(path.parent):
+            _list(path)
+
+
+def _list(path: Path) -> None:
+    sums = {**_read_sums(path.parent)[0], path.name: checksum(path)}
+    write_atomically(path.parent / SUMS, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
 
 
 @contextmanager
@@ -337,7 +350,7 @@ def verify(results: Path | None = None) -> list[Problem]:
     line endings in results/.
     """
     root = results or results_dir()
-    problems = []
+    problems: list[Problem] = []
     for folder in sorted(entry for entry in root.glob("[!.]*") if entry.is_dir()):
         listed, unread = _read_sums(folder)
         problems += [
@@ -354,10 +367,12 @@ def verify(results: Path | None = None) -> list[Problem]:
     return problems
 
 
-def _fault(path: Path, study: str, checksum: str | None) -> tuple[str, str] | None:
+def _fault(path: Path, study: str, listed: str | None) -> tuple[str, str] | None:
     """The kind and the sentence of what is wrong with one file of a study, or None."""
-    if checksum is None:
+    if listed is None:
         return "orphaned", f"{path} is not listed in {SUMS}: remove it, or file it again by running its command."
+    if path.suffix == ".npz":
+        return _fault_of_views(path, listed)
     try:
         content = path.read_bytes()
         record = json.loads(content)
@@ -366,8 +381,8 @@ def _fault(path: Path, study: str, checksum: str | None) -> tuple[str, str] | No
     restore = "restore it, or run its command again"
     if not isinstance(record, dict) or record.get("digest") != digest(record):
         return "edited", f"{path} was edited: its content does not have the digest that it names; {restore}."
-    if hashlib.sha256(content).hexdigest() != checksum:
-        written = hashlib.sha256(as_text(record).encode()).hexdigest() == checksum
+    if hashlib.sha256(content).hexdigest() != listed:
+        written = hashlib.sha256(as_text(record).encode()).hexdigest() == listed
         what = "has other spacing or line endings than were written" if written else "is not the file that was recorded (its checksum differs)"
         return "edited", f"{path} {what}: {restore}."
     try:
@@ -376,4 +391,15 @@ def _fault(path: Path, study: str, checksum: str | None) -> tuple[str, str] | No
         return "unreadable", f"{path} is not a valid record: {error}"
     if record["study"] != study or path.name != f"{run_name(record)}.json":
         return "orphaned", f"{path} holds the run {run_name(record)} of the study {record['study']}: it was renamed or moved; put it back."
+    return None
+
+
+def _fault_of_views(path: Path, listed: str) -> tuple[str, str] | None:
+    """The same of a file of recorded views."""
+    try:
+        if checksum(path) != listed:
+            return "edited", f"{path} is not the file that was recorded (its checksum differs): restore it, or run its command again."
+        load(path)
+    except (OSError, InputError) as error:
+        return "unreadable", f"{path} cannot be read as recorded views: {error}"
     return None

@@ -36,12 +36,15 @@ def remarks(answer: dict) -> Iterator[str]:
 
 
 def _sizes(row: dict) -> str:
-    """The sizes of a protocol, where they are more than the whole small image."""
+    """What a protocol was measured with, where that is more than the whole small image."""
     settings = row.get("settings")
-    if settings is None or (row["protocol"] == "1-crop" and settings["resize"] is None):
+    plain = settings is None or (row["protocol"] == "1-crop" and settings["resize"] is None)
+    if plain and not (settings and settings["mirror"]):
         return ""
     shorts = "+".join(map(str, settings["scales"])) or settings["resize"] or "as it is"
-    return f" (short side {shorts}, crop {settings['crop']}, {settings['rule']})"
+    padded = f", padded {settings['pad']}" if settings["pad"] else ""
+    mirrors = {True: ", mirrors averaged", False: ", no mirrors"}[settings["mirror"]] if row["protocol"] != "10-crop" else ""
+    return f" (short side {shorts}{padded}, crop {settings['crop']}{mirrors}, {settings['rule']})"
 
 
 def _flips(row: dict) -> str:

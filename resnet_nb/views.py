@@ -19,7 +19,8 @@ from resnet_nb.errors import InputError
 from resnet_nb.files import write_atomically
 
 FORMAT = 1
-COLUMNS = ("form", "short", "place", "mirrored", "rule")  # what a view is: "crop" or "dense", resized to, where, mirrored, the dense form's rule
+# what a view is: "crop" or "dense", the short side that it is resized to, zeros around it, where it lies, mirrored, the dense form's rule
+COLUMNS = ("form", "short", "pad", "place", "mirrored", "rule")
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def together(members: Sequence[Views], average: str = "softmax") -> Views:
         raise InputError("An ensemble needs recorded views of the same pictures in the same order.")
     scores = [log_posterior(member.logits, member.views["short"].to_numpy(), average) for member in members]
     logits = log_posterior(np.stack(scores, axis=1), np.zeros(len(scores)), average)
-    row = pd.DataFrame([("crop", 0, "ensemble", False, "")], columns=list(COLUMNS))
+    row = pd.DataFrame([("crop", 0, 0, "ensemble", False, "")], columns=list(COLUMNS))
     return Views(logits[:, None], members[0].labels, members[0].names, row, {"members": [member.about for member in members]})
 
 

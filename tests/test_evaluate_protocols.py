@@ -9,7 +9,7 @@ import torch
 from evaluate_examples import CONSTANTS, MODEL, SIZES, class_folders, invoke, small_net, weights_file
 
 from resnet_nb import scoring_runs
-from resnet_nb.choices import Choices, choose, photographs, small_images
+from resnet_nb.choices import Choices, choose, photographs, small_images, title
 from resnet_nb.data import load_data
 from resnet_nb.data.imagenet import photographs as collection
 from resnet_nb.errors import InputError
@@ -171,6 +171,12 @@ def test_options_set_the_sizes_and_rules_of_the_protocols_that_have_them() -> No
     assert {(one.rule, one.mirror) for one in (*dense, several)} == {("pooled", False)}
 
 
+def test_crops_are_padded_as_asked_and_one_crop_may_have_its_mirror_image() -> None:
+    one, *tens = choose(["1-crop", "10-crop"], small_images(32, 32), Choices(pads=(2, 4), mirror=True))
+    assert [ten.pad for ten in tens] == [2, 4] and [view.mirrored for view in one.views()] == [False, True]
+    assert [title(protocol) for protocol in (one, *tens)] == ["1-crop, mirrored", "10-crop, padded 2", "10-crop, padded 4"]
+
+
 def test_published_weights_come_with_their_sizes_and_constants(monkeypatch: pytest.MonkeyPatch) -> None:
     made_for = Preprocessing(232, 224, "bilinear", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     published = Published("torchvision:resnet18", "IMAGENET1K_V1", torch.nn.Linear(1, 1), made_for, ("a", "b"), "somewhere")
@@ -197,7 +203,10 @@ def test_a_public_checkpoint_brings_its_constants(tmp_path: Path, monkeypatch: p
         (["--protocol", "dense,dense"], "twice"),
         (["--scales", "64,72"], "for dense and multi-scale"),
         (["--no-mirror"], "for dense and multi-scale"),
-        (["--protocol", "dense", "--scales", "small"], "not a list of short sides"),
+        (["--protocol", "10-crop", "--mirror"], "for 1-crop"),
+        (["--pad", "4"], "for 10-crop"),
+        (["--protocol", "10-crop", "--pad", "few"], "not a list of pixels"),
+        (["--protocol", "dense", "--scales", "small"], "not a list of pixels"),
         (["--protocol", "1-crop,dense", "--scales", "32"], "no window of a 64-pixel crop fits"),
         (["--resize", "32"], "raise --resize"),
         (["--rule", "sum"], "softmax, logits"),

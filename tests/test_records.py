@@ -6,6 +6,8 @@ import multiprocessing
 import subprocess
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from filelock import FileLock
 from hypothesis import given
@@ -14,6 +16,7 @@ from record_examples import training_record
 
 from resnet_nb import records
 from resnet_nb.errors import InputError, RunError
+from resnet_nb.views import COLUMNS, Views, save
 
 
 @pytest.fixture
@@ -317,3 +320,25 @@ def test_a_folder_in_place_of_the_checksums_leaves_every_record_unlisted(tmp_pat
     assert [(problem.kind, problem.path) for problem in records.verify(tmp_path)] == [("orphaned", path)]
     with pytest.raises(RunError):
         records.file_record(training_record(), "a-study", tmp_path)
+
+
+def test_recorded_views_are_listed_in_a_study_and_verified(filed: tuple[Path, Path], tmp_path: Path) -> None:
+    root, record = filed
+    path = record.parent / "views.npz"
+    save(path, some_views())
+    assert kinds(root) == ["orphaned"]
+    records.list_views(path, root)
+    assert kinds(root) == []
+    path.write_bytes(path.read_bytes()[:-9])
+    assert kinds(root) == ["edited"]
+    records.list_views(path, root)
+    assert kinds(root) == ["unreadable"]
+    elsewhere = tmp_path / "my" / "own" / "views.npz"
+    save(elsewhere, some_views())
+    records.list_views(elsewhere, root)
+    assert not (elsewhere.parent / "SHA256SUMS").exists()
+
+
+def some_views() -> Views:
+    table = pd.DataFrame([("crop", 0, 0, "centre", False, "")], columns=list(COLUMNS))
+    return Views(np.zeros((2, 1, 3), np.float32), np.zeros(2, np.int64), ("a", "b"), table, {})

@@ -16,8 +16,8 @@ from resnet_nb.views import COLUMNS, Views, load, log_posterior, save, together
 def views(count: int = 20, seed: int = 0) -> Views:
     """Two crops at one short side, three passes at another."""
     random = np.random.default_rng(seed)
-    rows = [("crop", 32, "centre", False, ""), ("crop", 32, "centre", True, "")]
-    rows += [("dense", 40, "whole", False, "softmax"), ("dense", 40, "whole", True, "softmax"), ("dense", 40, "whole", False, "pooled")]
+    rows = [("crop", 32, 0, "centre", False, ""), ("crop", 32, 0, "centre", True, "")]
+    rows += [("dense", 40, 0, "whole", False, "softmax"), ("dense", 40, 0, "whole", True, "softmax"), ("dense", 40, 0, "whole", False, "pooled")]
     logits = random.normal(0, 3, (count, 5, 4)).astype(np.float32)
     names = tuple(f"{place}.png" for place in range(count))
     return Views(logits, random.integers(0, 4, count), names, pd.DataFrame(rows, columns=list(COLUMNS)), {"model": "resnet20"})
