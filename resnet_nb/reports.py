@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+SMALLEST = 1e-300  # chances below it may have underflowed
 SHOWN = 20  # unreadable pictures by name; the rest is counted
 
 
@@ -19,7 +20,7 @@ def lines(answer: dict) -> Iterator[str]:
         low, high = row["interval"]
         yield (
             f"{row['b']} against {row['a']}, {row['part']}: {row['difference']:+.2f} points (95 %: {low:+.2f} to {high:+.2f}); "
-            f"only {row['a']} right {row['only_a']:,}, only {row['b']} right {row['only_b']:,}, McNemar's exact p = {row['p']:.2g}"
+            f"only {row['a']} right {row['only_a']:,}, only {row['b']} right {row['only_b']:,}, McNemar's exact p {_chance(row['p'])}"
         )
 
 
@@ -45,6 +46,10 @@ def _sizes(row: dict) -> str:
     padded = f", padded {settings['pad']}" if settings["pad"] else ""
     mirrors = {True: ", mirrors averaged", False: ", no mirrors"}[settings["mirror"]] if row["protocol"] != "10-crop" else ""
     return f" (short side {shorts}{padded}, crop {settings['crop']}{mirrors}, {settings['rule']})"
+
+
+def _chance(p: float) -> str:
+    return f"= {p:.2g}" if p > SMALLEST else f"< {SMALLEST:g}"
 
 
 def _flips(row: dict) -> str:

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MODULES = ("records", "published", "stats", "scoreboard", "figures", "notebook", "recipes", "speed", "construction", "paired", "views", "diagnose")
+MODULES = (
+    "records", "published", "stats", "scoreboard", "figures", "notebook", "recipes", "speed", "construction", "paired", "views", "ladder", "averaging",
+    "diagnose",
+)
 WORK = {
     "a record's way into a study and onto the scoreboard": """
         import tempfile

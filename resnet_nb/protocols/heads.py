@@ -39,9 +39,13 @@ class Parts(NamedTuple):
 
 def dense_scores(maps: Tensor, classifier: nn.Linear, window: tuple[int, int]) -> DenseScores:
     """Slide a mean over `window` with stride 1 and the classifier over maps (N, D, h, w). The softmax is in float32 at least."""
-    means = F.avg_pool2d(maps, window, 1).flatten(2).transpose(1, 2)
-    windows = full(classifier(means))
+    windows = window_logits(maps, classifier, window).flatten(1, 2)
     return DenseScores(windows.softmax(2).mean(1), windows.mean(1), pooled_logits(maps, classifier))
+
+
+def window_logits(maps: Tensor, classifier: nn.Linear, window: tuple[int, int]) -> Tensor:
+    """The logits of each window: maps (N, D, h, w) to (N, rows, columns, classes)."""
+    return full(classifier(F.avg_pool2d(maps, window, 1).permute(0, 2, 3, 1)))
 
 
 def pooled_logits(maps: Tensor, classifier: nn.Linear) -> Tensor:

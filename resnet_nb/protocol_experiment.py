@@ -1,0 +1,66 @@
+"""The quick rung of the protocol dispute: a small net of the digits, trained at one size or at several, then seen under every protocol."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from resnet_nb.choices import Choices, choose, small_images
+from resnet_nb.data import Data, Images
+from resnet_nb.models import build_model
+from resnet_nb.normalise import Normalisation
+from resnet_nb.protocols import Protocol
+from resnet_nb.protocols.heads import split, window_logits
+from resnet_nb.recipes import Recipe
+from resnet_nb.recorded import views_of
+from resnet_nb.scoring_runs import score
+from resnet_nb.side_by_side import side_by_side
+from resnet_nb.train import fit
+from resnet_nb.views import Views
+
+NAMES = ("10-crop", "dense")  # what 1-crop and multi-scale average is among their views
+CANVAS = 40  # pixels: the score map of a digit of 16 has 7 x 7 windows
+
+
+def train_and_view(
+    recipes: Sequence[Recipe], data: Data, scales: Sequence[int], seed: int = 0, *, model: str = "resnet20", width: int = 8
+) -> list[tuple[Views, torch.nn.Module, Normalisation]]:
+    """Train `model` with each recipe, side by side, and score the test images under all four protocols: the ten crops, and the dense form at each
+    of `scales`, with and without mirror images, as one file of recorded views would hold them. The nets come with their normalisation."""
+    jobs = [(recipe, data, tuple(scales), seed, model, width) for recipe in recipes]
+    return side_by_side(_train_and_view, jobs, "cpu")
+
+
+def _train_and_view(recipe: Recipe, data: Data, scales: tuple[int, ...], seed: int, model: str, width: int) -> tuple:
+    net = build_model(model, classes=len(data.classes), in_channels=data.channels, width=width, seed=seed)
+    fit(net, data, recipe, seed, "cpu", progress=False)
+    normalisation = Normalisation.measured(data.train, recipe.normalise)
+    crops, *dense = choose(NAMES, small_images(*data.train.images.shape[2:]), Choices(scales=scales))
+    return live_views(net, data.test, [crops, *dense], normalisation, model), net, normalisation
+
+
+def live_views(net: torch.nn.Module, images: Images, protocols: Sequence[Protocol], normalisation: Normalisation, name: str) -> Views:
+    """The views of uint8 images (N, C, H, W) on the CPU under `protocols`, as `resnet-nb evaluate ... --save-scores` records them."""
+    labels = images.labels.numpy()
+    outcome = score([net], images.images, labels, protocols, [normalisation], keep_logits=True, device=torch.device("cpu"))
+    about = {"model": {"name": name}, "weights": "trained here", "protocols": [protocol.to_dict() for protocol in protocols]}
+    return views_of(outcome, protocols, labels, [f"{place}" for place in range(len(labels))], about)
+
+
+def on_canvas(image: np.ndarray, top: int, left: int, side: int = CANVAS) -> np.ndarray:
+    """A grey uint8 image (H, W) on a black canvas of side x side pixels, its upper left corner at (top, left)."""
+    canvas = np.zeros((side, side), np.uint8)
+    canvas[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return canvas
+
+
+@torch.no_grad()
+def score_map(net: torch.nn.Module, image: np.ndarray, normalisation: Normalisation, crop: int) -> np.ndarray:
+    """The dense form window by window, before the mean: a grey uint8 image (H, W) to softmax scores (classes, rows, columns).
+
+    crop: side of the crops that the net was trained on; a window is its last map.
+    """
+    net = net.eval()
+    parts = split(net, crop, 1)
+    maps = parts.body(normalisation(torch.from_numpy(image)[None, None]))
+    return window_logits(maps, parts.classifier, parts.window)[0].softmax(2).permute(2, 0, 1).numpy()
