@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULES = (
-    "records", "published", "stats", "scoreboard", "figures", "notebook", "recipes", "speed", "construction", "paired", "views", "ladder", "averaging",
-    "diagnose",
+    "records", "published", "stats", "scoreboard", "figures", "notebook", "recipes", "speed", "construction", "paired", "views", "ladder",
+    "averaging", "diagnose",
 )
 WORK = {
     "a record's way into a study and onto the scoreboard": """
