@@ -82,3 +82,18 @@ def by_confidence(one: Rung, other: Rung, bounds: Sequence[float] = CHANCES) -> 
         counts = (group, group & before, group & before & ~after, group & ~before, group & ~before & after)
         rows.append((low, high, *(int(count.sum()) for count in counts)))
     return pd.DataFrame(rows, columns=["low", "high", "pictures", "right", "broken", "wrong", "repaired"])
+
+
+def gains(errors: pd.DataFrame, where: str, *, published: bool) -> pd.DataFrame:
+    """Error removed by the protocol alone, and by depth alone, for `figures.gains`.
+
+    errors: columns depth, protocol (the first is what the others are compared with), error (percent), each pair once. Rows of "protocol": the
+    shallowest net under each other protocol; of "depth": the deepest net against the shallowest, under each protocol. where, published: as there.
+    """
+    table = errors.pivot(index="depth", columns="protocol", values="error")[list(dict.fromkeys(errors["protocol"]))]
+    shallow, deep = table.loc[table.index.min()], table.loc[table.index.max()]
+    first, *others = (protocol.split(" (")[0] for protocol in table.columns)
+    rows = [("protocol", f"{first} to {name}", shallow.iloc[0] - shallow.iloc[place]) for place, name in enumerate(others, 1)]
+    layers = f"{shallow.name} to {deep.name} layers"
+    rows += [("depth", f"{layers}, {name}", shallow.iloc[place] - deep.iloc[place]) for place, name in enumerate((first, *others))]
+    return pd.DataFrame(rows, columns=["what", "label", "gain"]).assign(where=where, published=published)

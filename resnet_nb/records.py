@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from resnet_nb.errors import InputError, RunError
 from resnet_nb.files import checksum, write_atomically
-from resnet_nb.views import load
+from resnet_nb.views import Views, load
 
 SUMS, LOCK = "SHA256SUMS", ".lock"
 LOCK_SECONDS = 60  # filing takes milliseconds
@@ -241,6 +241,11 @@ def load_study(study: str, results: Path | None = None) -> list[dict]:
         known = sorted(entry.name for entry in (results or results_dir()).glob("*") if entry.is_dir())
         raise InputError(f"There are no recorded runs of the study {study!r}; there are those of {', '.join(known) or 'none'}.")
     return [read_record(path) for path in paths]
+
+
+def load_views(study: str, name: str, results: Path | None = None) -> Views:
+    """The recorded views NAME.npz of a study. Raises InputError where they are absent or damaged."""
+    return load((results or results_dir()) / study / f"{name}.npz")
 
 
 def all_records(results: Path | None = None) -> list[dict]:

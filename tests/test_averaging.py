@@ -12,7 +12,7 @@ from test_views import views as random_views
 
 from resnet_nb import averaging
 from resnet_nb.errors import InputError
-from resnet_nb.ladder import Rung, by_confidence, ladder, loss
+from resnet_nb.ladder import Rung, by_confidence, gains, ladder, loss
 from resnet_nb.views import COLUMNS, Views
 
 CROP = {"protocols": [{"crop": 32}]}
@@ -96,3 +96,11 @@ def test_harm_is_counted_in_groups_of_confidence() -> None:
     assert (table["right"] + table["wrong"] == table["pictures"]).all()
     sure = one.views.posterior().max(1) > 0.9
     assert table[table["low"] >= 0.9]["pictures"].sum() == sure.sum()
+
+
+def test_gains_are_taken_from_the_shallowest_net_and_within_one_protocol() -> None:
+    errors = [(50, "1-crop (here)", 24.7), (50, "10-crop", 22.85), (101, "1-crop (here)", 23.6), (152, "1-crop (here)", 23.0)]
+    errors += [(101, "10-crop", 21.75), (152, "10-crop", 21.43)]
+    table = gains(pd.DataFrame(errors, columns=["depth", "protocol", "error"]), "there", published=True)
+    assert table["gain"].round(2).tolist() == [1.85, 1.7, 1.42] and table["what"].tolist() == ["protocol", "depth", "depth"]
+    assert table["label"].tolist() == ["1-crop to 10-crop", "50 to 152 layers, 1-crop", "50 to 152 layers, 10-crop"]
