@@ -12,7 +12,7 @@ from resnet_nb.checkpoints import RunFolder
 from resnet_nb.data import Data
 from resnet_nb.devices import resolve_device
 from resnet_nb.errors import InputError
-from resnet_nb.models import build_model, check_usable, count_parameters, parse
+from resnet_nb.models import BOTTLENECKS, build_model, check_usable, count_parameters, parse
 from resnet_nb.models.nets import Net
 from resnet_nb.provenance import cpu_threads, machine
 from resnet_nb.recipes import Recipe
@@ -67,7 +67,8 @@ def plan(
         raise InputError(f"--width {width}: a net has at least 1 channel.")
     if not 0 <= seed < 2**63:
         raise InputError(f"--seed {seed}: seeds are 0 or greater, and less than 2 to the 63rd.")
-    depth = parse(model).depth if ":" not in model or model.startswith(("cifar:", "imagenet:")) else 0
+    of_ours = model not in BOTTLENECKS and (":" not in model or model.startswith(("cifar:", "imagenet:")))
+    depth = parse(model).depth if of_ours else 0
     return Plan(model, width, init, recipe.for_depth(depth), seed, iterations or recipe.iterations, deterministic, norm)
 
 

@@ -174,6 +174,18 @@ def test_option_a_keeps_every_second_pixel_and_adds_zeros() -> None:
     assert out[:, 0].abs().sum() == out[:, 3].abs().sum() == 0
 
 
+@pytest.mark.parametrize("depth", [50, 101, 152])
+def test_the_papers_bottleneck_nets_have_the_stride_in_the_first_convolution(depth: int) -> None:
+    counted = fact(f"calc.resnet{depth}").value
+    ours = build_model(f"imagenet:resnet{depth}", classes=1000)
+    assert count_parameters(ours) == counted["params"]
+    assert count_macs(ours, (3, 224, 224)) / 1e9 == pytest.approx(counted["gmacs_stride_on_1x1"], abs=6e-4)
+    theirs = build_model(f"torchvision:resnet{depth}", classes=1000)
+    ours.load_state_dict(theirs.state_dict())  # one layout of weights, two functions
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert not torch.allclose(ours.eval()(image), theirs.eval()(image))
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -183,7 +195,7 @@ def test_option_a_keeps_every_second_pixel_and_adds_zeros() -> None:
         ("plain21", "plain20"),
         ("plain20-B", "a plain net has none"),
         ("resnet20-D", "Unknown model"),
-        ("imagenet:resnet50", "torchvision:resnet50"),
+        ("imagenet:plain50", "18 or 34 layers"),
         ("resnt56", "did you mean 'resnet56'"),
         ("plain2", "plain8"),
         ("torchvision:resnet5000", "torchvision has no model"),

@@ -2,6 +2,7 @@
 
 plainD, resnetD          the CIFAR nets of section 4.2, D = 6n + 2 layers; option A shortcuts unless the name ends in -B or -C
 imagenet:plain18|34      the plain nets of Table 2; imagenet:resnet18|34 with option A, -B or -C (Table 3 compares them)
+imagenet:resnet50|101|152  torchvision's, with the stride of a stage in its first 1x1 convolution, as the authors' released nets have it
 torchvision:NAME         torchvision's model of that name, without weights
 timm:NAME                timm's model of that name, without weights (needs the extra `timm`)
 """
@@ -20,9 +21,10 @@ from resnet_nb.models.deepen import deepen
 from resnet_nb.models.nets import INITS, NORMS, Net, initialise
 from resnet_nb.models.weights import load_weights, read_weights
 
-__all__ = ["Spec", "build_model", "check_usable", "count_macs", "count_parameters", "deepen", "load_weights", "parse", "read_weights"]
+__all__ = ["BOTTLENECKS", "Spec", "build_model", "check_usable", "count_macs", "count_parameters", "deepen", "load_weights", "parse", "read_weights"]
 
 IMAGENET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}  # Table 1
+BOTTLENECKS = {f"imagenet:resnet{depth}": f"resnet{depth}" for depth in (50, 101, 152)}
 NAME = re.compile(r"(?P<place>cifar:|imagenet:)?(?P<family>plain|resnet)(?P<depth>[1-9][0-9]{0,4})(?:-(?P<option>[ABC]))?")
 
 
@@ -49,7 +51,7 @@ def parse(name: str) -> Spec:
     family = "plain" if plain else "residual"
     if match["place"] == "imagenet:":
         if depth not in IMAGENET_BLOCKS:
-            raise InputError(f"{name!r}: of the ImageNet nets 18 and 34 layers are built here; torchvision:resnet{depth} has others.")
+            raise InputError(f"{name!r}: the paper's ImageNet nets have 18 or 34 layers, residual ones also 50, 101 and 152.")
         return Spec(family, depth, option, "imagenet", IMAGENET_BLOCKS[depth])
     if match["place"] is None and not plain and depth in (50, 152):
         raise InputError(
@@ -86,8 +88,8 @@ def build_model(
     double it. init: one of `nets.INITS`; norm, conv_bias: as in `nets.Net`. Libraries' models keep their own layers and initialisation, under
     `seed`. Raises InputError for a name that says nothing or two things.
     """
-    library, _, rest = name.partition(":")
-    spec = None if library in LIBRARIES else parse(name)
+    library = name.partition(":")[0]
+    spec = None if library in LIBRARIES or name in BOTTLENECKS else parse(name)
     for what, value, choices in (("initialisation", init, INITS), ("normalisation", norm, NORMS)):
         if value not in choices:
             raise InputError(f"Unknown {what} {value!r}: choose one of {', '.join(choices)}.")
@@ -96,7 +98,7 @@ def build_model(
     with torch.random.fork_rng(devices=[]):  # layers draw from the global generator when they are made; leave it as it was
         torch.manual_seed(seed)
         if spec is None:
-            return _library_model(library, rest, classes, in_channels, width)
+            return _library_model(name, classes, in_channels, width)
         first = width or (64 if spec.stem == "imagenet" else 16)
         widths = [first * 2**stage for stage in range(len(spec.blocks))]
         net = Net(
@@ -132,10 +134,21 @@ def _timm(name: str, classes: int, in_channels: int) -> nn.Module:
 LIBRARIES = {"torchvision": _torchvision, "timm": _timm}
 
 
-def _library_model(library: str, name: str, classes: int, in_channels: int, width: int | None) -> nn.Module:
+def _library_model(name: str, classes: int, in_channels: int, width: int | None) -> nn.Module:
     if width is not None:
-        raise InputError(f"{library}:{name} has a width of its own: leave --width out.")
-    return LIBRARIES[library](name, classes, in_channels)
+        raise InputError(f"{name} has a width of its own: leave --width out.")
+    if name in BOTTLENECKS:
+        return _stride_first(_torchvision(BOTTLENECKS[name], classes, in_channels))
+    library, _, rest = name.partition(":")
+    return LIBRARIES[library](rest, classes, in_channels)
+
+
+def _stride_first(net: nn.Module) -> nn.Module:
+    """Move each stage's stride from the 3x3 convolution to the 1x1 before it (the authors' prototxt; the paper's Table 1 does not say)."""
+    for stage in (net.layer2, net.layer3, net.layer4):
+        block = stage[0]
+        block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
+    return net
 
 
 def check_usable(net: nn.Module, name: str, image: tuple[int, int, int], classes: int) -> None:
