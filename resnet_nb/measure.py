@@ -54,6 +54,9 @@ class Running:
         return self.save_scores and self.save_scores.with_name(f"{self.save_scores.name}.{CHUNKS}")
 
 
+AS_PUBLISHED, DEFAULTS, HERE = Given(), Choices(), Running()  # where nothing is said
+
+
 @dataclass(frozen=True, eq=False)
 class _Bench:
     """All that is the same for every part of the data."""
@@ -72,13 +75,13 @@ def measure(
     model: str,
     weights: str,
     data: str,
-    root: Path | None = None,
+    root: Path | str | None = None,
     *,
     protocols: Sequence[str],
-    parts: Sequence[str],
-    given: Given,
-    choices: Choices,
-    running: Running,
+    parts: Sequence[str] = ("test",),
+    given: Given = AS_PUBLISHED,
+    choices: Choices = DEFAULTS,
+    running: Running = HERE,
     others: Sequence[tuple[str, str]] = (),
     width: int | None = None,
     norm: str | None = None,
