@@ -23,6 +23,7 @@ from resnet_nb.widgets import in_notebook
 
 PLACES = ("top left", "top right", "bottom left", "bottom right", "centre")  # as resnet_nb.protocols has them, which imports torch
 CENTRE, WHOLE = "centre", "whole"
+SIDE = 32  # pixels of the pictures and of the nets' training crops (section 4.2): a dense pass of that side has one window
 CROPS = {"none": 0, "centre only": 1, "five": 5}
 RULES = {"after the softmax": "softmax", "before the softmax": "logits", "on the last map": "pooled"}  # of a dense form's windows
 AVERAGES = {"after the softmax": "softmax", "before the softmax": "logits"}
@@ -120,8 +121,8 @@ def _average(
     sides = Counter((form, short) for form, short, *_ in wanted)  # each counts once, whatever its number of views
     share = [1 / (len(scores) * len(sides) * sides[view[:2]]) for view in wanted]
     each = [(one, _weights(one, wanted, share)) for one in scores.values()]
-    labels, mean = each[0][0].labels, sum(weights @ (one.logits if average == "logits" else one.posteriors) for one, weights in each)
-    mean = mean.reshape(len(labels), -1)
+    labels = next(iter(scores.values())).labels
+    mean = sum(weights @ (one.logits if average == "logits" else one.posteriors) for one, weights in each).reshape(len(labels), -1)
     if average == "logits":
         logs = log_softmax(mean, axis=1)[np.arange(len(labels)), labels]
     else:  # of the label's logarithms, as a posterior may be too small for its float32
@@ -151,31 +152,40 @@ def _wanted(crops: int, pad: int, mirrored: bool, shorts: Sequence[int], rule: s
     places = {0: (), 1: (CENTRE,), 5: PLACES}[crops]
     images = (False, True) if mirrored else (False,)
     cropped = [("crop", 0, 0 if place == CENTRE else pad, place, image, "") for image in images for place in places]
-    return cropped + [("dense", short, 0, WHOLE, image, rule) for short in shorts for image in images]
+    dense = [("dense", short, 0, WHOLE, image, rule) for short in shorts for image in images]
+    return [_plain(view) for view in cropped + dense]
 
 
 def _rows(views: Views) -> dict[tuple, int]:
-    """Where each view lies. The centre of a padded picture is the picture, whatever the padding: it is filed under a padding of 0."""
+    """Where each view lies: the first of those that are one picture."""
     rows: dict[tuple, int] = {}
-    for number, (form, short, pad, place, mirrored, rule) in enumerate(views.views.itertuples(index=False, name=None)):
-        rows.setdefault((form, short, 0 if (form, place) == ("crop", CENTRE) else pad, place, mirrored, rule), number)
+    for number, view in enumerate(views.views.itertuples(index=False, name=None)):
+        rows.setdefault(_plain(view), number)
     return rows
+
+
+def _plain(view: tuple) -> tuple:
+    """A row of `views.COLUMNS` without what makes no difference: padding around the centre, and the rule where there is one window."""
+    form, short, pad, place, mirrored, rule = view
+    return form, short, 0 if place == CENTRE else pad, place, mirrored, "" if short == SIDE else rule
 
 
 def _name(view: tuple) -> str:
     """A wanted view in words; a view and its mirror image have one name, and so have the corners of one padding."""
     form, short, pad, place, _, rule = view
     if form == "dense":
-        return f"dense pass at {short} pixels (windows averaged {_key(RULES, rule)})"
+        return f"dense pass at {short} pixels" + (f" (windows averaged {_key(RULES, rule)})" if rule else "")
     return "view of the picture as it is" if place == CENTRE else f"corner crop of a padding of {pad} pixels"
 
 
 def _words(nets: Sequence[str], crops: int, pad: int, mirrored: bool, shorts: Sequence[int], rule: str, average: str) -> str:
+    """The choice in a line; how it is averaged is said where there is more than one pass."""
     parts = {0: [], 1: ["the picture as it is"], 5: [f"five crops of a padding of {pad}"]}[crops]
     if shorts:
-        parts.append(f"dense passes at {', '.join(map(str, shorts))} pixels (windows averaged {_key(RULES, rule)})")
+        windows = f" (windows averaged {_key(RULES, rule)})" if set(shorts) != {SIDE} else ""
+        parts.append(f"dense passes at {', '.join(map(str, shorts))} pixels{windows}")
     views = " and ".join(parts) + (", with mirror images" if mirrored else "")
-    several = crops == 5 or mirrored or len(parts) + len(shorts) > 2 or len(shorts) > 1 or len(nets) > 1
+    several = mirrored or crops + len(shorts) > 1 or len(nets) > 1
     return f"{' + '.join(nets)}: {views}" + (f", averaged {_key(AVERAGES, average)}" if several else "")
 
 

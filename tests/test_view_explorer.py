@@ -34,9 +34,10 @@ def recorded(protocols: list[Protocol], seed: int = 0, labels: np.ndarray = LABE
     rows = list(dict.fromkeys(row(view, protocol) for protocol in protocols for view in protocol.views()))
     logits = np.random.default_rng(seed).normal(0, 2, (len(labels), len(rows), CLASSES)).astype(np.float32)
     logits[np.arange(len(labels)), :, labels] += 0.4
-    for mirrored in (False, True):  # the centre under any padding is one picture
-        same = [place for place, one in enumerate(rows) if one[3] == "centre" and one[4] == mirrored]
-        logits[:, same] = logits[:, same[:1]]
+    for mirrored in (False, True):  # the centre under any padding is one picture, and at 32 pixels there is one window
+        for same in (lambda one: one[3] == "centre", lambda one: one[1] == 32):
+            places = [place for place, one in enumerate(rows) if same(one) and one[4] == mirrored]
+            logits[:, places] = logits[:, places[:1]]
     about = {"model": {"name": f"resnet{seed}"}, "weights": f"{seed}.th", "command": str([one.name for one in protocols])}
     return Views(logits, labels, tuple(map(str, range(len(labels)))), pd.DataFrame(rows, columns=list(COLUMNS)), about)
 
@@ -144,6 +145,15 @@ def test_nets_of_other_pictures_or_labels_are_refused():
     for other in (recorded(CROPS, labels=LABELS[:-1]), recorded(CROPS, labels=(LABELS + 1) % CLASSES)):
         with pytest.raises(InputError, match="all of the same pictures"):
             chosen(NETS | {"other": other}, nets=["resnet20"])
+
+
+def test_a_dense_pass_of_one_window_is_the_same_under_every_rule():
+    once = {"net": recorded([DENSE[0], Protocol("dense", crop=32, scales=(40,), rule="pooled")], 20)}
+    mixed = chosen(once, nets=["net"], crops=0, shorts=(32, 40), mirrored=True, rule="pooled")
+    views = once["net"].views
+    by_rows = once["net"].logits[:, ((views["short"] == 32) | (views["rule"] == "pooled")).to_numpy()]
+    assert mixed.passes == by_rows.shape[1] == 4
+    assert (mixed.right == (softmax(by_rows, axis=2).mean(1).argmax(1) == LABELS)).all()
 
 
 # Views of one net from several files
