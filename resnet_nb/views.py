@@ -78,6 +78,27 @@ def log_posterior(logits: np.ndarray, shorts: np.ndarray, average: str = "softma
     return logsumexp(log_softmax(logits, axis=2), axis=1, b=share[None, :, None])
 
 
+def beside(parts: Sequence[Views]) -> Views:
+    """The views of several files of one net on the same pictures, in order; a view that is there twice is kept once, as it comes first.
+
+    `about` holds what all parts say alike, and under "files" what each says. Raises InputError where pictures, labels or the net differ: its
+    weights, their checksum, or the normalisation of what it was given; and where there is no part.
+    """
+    if not parts or any(part.names != parts[0].names or not np.array_equal(part.labels, parts[0].labels) for part in parts):
+        raise InputError("Recorded views can be joined where they are of the same pictures in the same order, with the same labels.")
+    first = parts[0].about
+    for key in ("weights", "weights_sha256", "normalisation"):
+        if other := next((part.about for part in parts if part.about.get(key) != first.get(key)), None):
+            raise InputError(f"Recorded views of two nets are not joined: {key} is {first.get(key)} in one file and {other.get(key)} in another.")
+    table = pd.concat([part.views for part in parts], ignore_index=True)
+    keep = ~table.duplicated().to_numpy()
+    alike = {key: value for key, value in first.items() if all(key in part.about and part.about[key] == value for part in parts)}
+    return Views(
+        np.concatenate([part.logits for part in parts], axis=1)[:, keep], parts[0].labels, parts[0].names, table[keep].reset_index(drop=True),
+        alike | {"files": [part.about for part in parts]},
+    )  # fmt: skip
+
+
 def together(members: Sequence[Views], average: str = "softmax") -> Views:
     """An ensemble (section 3.4's last sentence): the members' posteriors, or logits, averaged; a file with one view.
 
