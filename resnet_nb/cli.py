@@ -435,9 +435,14 @@ def data_command(
 ) -> None:
     """Which data sets are at hand; with a name, load one, check it, and print its fingerprint."""
     from resnet_nb.data import available, describe, load_data
+    from resnet_nb.data.imagenet import COLLECTIONS, available_photographs, describe_photographs, photographs
 
+    if name in COLLECTIONS and (split, image_size, download) != ("all", None, False):
+        raise InputError(f"{name} is only tested on, as it lies there: leave --split, --image-size and --download out.")
     if name is None:
-        rows = available(data_root)
+        rows = [*available(data_root), *available_photographs(data_root)]
+    elif name in COLLECTIONS:
+        rows = [describe_photographs(photographs(name, data_root))]
     else:
         rows = [describe(load_data(name, data_root, split=split, download=download, image_size=image_size))]
     if as_json:

@@ -57,9 +57,10 @@ def _data(root: Path | None) -> list[Check]:
     if not importlib.util.find_spec("torch"):
         return [Check("data", True, "not looked for: it is read with torch")]
     from resnet_nb.data import available
+    from resnet_nb.data.imagenet import available_photographs
 
     rows = []
-    for entry in available(root):
+    for entry in (*available(root), *available_photographs(root)):
         where = entry["found"] if entry["found"] else f"not here (optional): {entry['remedy']}"
         rows.append(Check(f"data: {entry['name']}", True, str(where)))
     return rows

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import json
 import random
 import sys
 import tarfile
@@ -12,7 +13,9 @@ import pytest
 from data_examples import encoded, refusal
 from scipy.io import savemat
 from timm.data import ImageNetInfo
+from typer.testing import CliRunner
 
+from resnet_nb.cli import app
 from resnet_nb.data import imagenet as collections
 from resnet_nb.data.imagenet import IMAGENETTE, describe_photographs, find_photographs, photographs
 from resnet_nb.data.photographs import fingerprint
@@ -337,3 +340,13 @@ def test_a_link_to_nowhere_is_named_and_the_description_is_json(tmp_path: Path, 
     assert said["images"] == 1 and said["class_names"] == "great white shark" and "10,000" in said["notes"]
     (tmp_path / "2" / "y.jpeg").symlink_to(tmp_path / "nowhere.jpeg")
     refusal(lambda: photographs("imagenetv2"), "y.jpeg")
+
+
+def test_the_data_command_knows_the_collections(tmp_path: Path):
+    put(tmp_path / "imagenette2" / "val", "n01440764/a.JPEG", "n02102040/a.JPEG")
+    rows = {row["name"]: row for row in collections.available_photographs(tmp_path)}
+    assert rows["imagenette"]["found"].endswith("imagenette2/val") and "imagenetv2-matched-frequency" in rows["imagenetv2"]["remedy"]
+    assert CliRunner().invoke(app, ["data", "--data-root", str(tmp_path)]).output.count("name: imagenet") == 3
+    told = CliRunner().invoke(app, ["data", "imagenette", "--data-root", str(tmp_path), "--json"]).stdout
+    assert json.loads(told)["images"] == 2 and collections.TESTS_NOTHING in json.loads(told)["source"]
+    refusal(lambda: CliRunner().invoke(app, ["data", "imagenetv2", "--split", "45k/5k"], catch_exceptions=False), "leave --split")

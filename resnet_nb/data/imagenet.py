@@ -58,6 +58,18 @@ def find_photographs(name: str, root: Path | str | None = None, part: str = "tes
         return PHOTOGRAPHS[name][0](place, part)
 
 
+def available_photographs(root: Path | str | None = None) -> list[dict]:
+    """For each collection: `name`, where it was `found`, its `form`, or else the `remedy`, as `data.available` has them. Nothing is read."""
+    rows = []
+    for name in COLLECTIONS:
+        try:
+            found, remedy = find_photographs(name, root), None
+        except InputError as error:
+            found, remedy = None, str(error)
+        rows.append({"name": name, "found": found and str(found.path), "form": found and found.form, "remedy": remedy})
+    return rows
+
+
 def describe_photographs(found: Photographs) -> dict:
     """What `resnet-nb data NAME` prints: JSON-ready."""
     present = [found.classes[label] for label in np.unique(found.labels)]
@@ -211,3 +223,4 @@ PHOTOGRAPHS: dict[str, tuple[Callable[[Path, str], Found], Callable[[Path, str],
     "imagenette": (find_imagenette, imagenette),
     "folder": (find_folder, folder),
 }
+COLLECTIONS = ("imagenet", "imagenetv2", "imagenette")  # those that are no folder of the user's own
