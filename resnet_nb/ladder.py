@@ -54,6 +54,14 @@ def ladder(rungs: Mapping[str, Rung]) -> pd.DataFrame:
     return pd.DataFrame(rows).astype({"repaired": "Int64", "broken": "Int64"})
 
 
+def verdicts(table: pd.DataFrame, level: float = 0.05) -> dict[str, list[str]]:
+    """The rungs of `ladder` that are "better" and "worse" than the first at that level of McNemar's test, and those that are "not to be told apart"."""
+    others = table.iloc[1:]
+    clear, better = others["p"] < level, others["difference"] < 0
+    groups = {"better": clear & better, "worse": clear & ~better, "not to be told apart": ~clear}
+    return {name: others["rung"][group].tolist() for name, group in groups.items()}
+
+
 def loss(rung: Rung) -> float:
     """The mean cross-entropy of the averaged scores, in nats."""
     own = rung.views.posterior(rung.average)[np.arange(len(rung.views.labels)), rung.views.labels]
@@ -71,17 +79,25 @@ def _against(before: np.ndarray, right: np.ndarray) -> dict:
 def by_confidence(one: Rung, other: Rung, bounds: Sequence[float] = CHANCES) -> pd.DataFrame:
     """Whom averaging harms: pictures grouped by how sure `one` was of its answer.
 
-    Columns: low, high (of the likeliest class's score, high included), pictures, right, broken (right under `one` and not under `other`), wrong,
-    repaired.
+    Columns: low, high (of the likeliest class's score, high included), right, broken (right under `one` and not under `other`), broken_share (of the
+    right ones, percent), wrong, repaired, repaired_share.
     """
     score = one.views.posterior(one.average).max(1)
     before, after = one.views.right(one.average), other.views.right(other.average)
     rows = []
     for low, high in zip(bounds, bounds[1:], strict=False):
         group = (score > low) & (score <= high)
-        counts = (group, group & before, group & before & ~after, group & ~before, group & ~before & after)
+        counts = (group & before, group & before & ~after, group & ~before, group & ~before & after)
         rows.append((low, high, *(int(count.sum()) for count in counts)))
-    return pd.DataFrame(rows, columns=["low", "high", "pictures", "right", "broken", "wrong", "repaired"])
+    table = pd.DataFrame(rows, columns=["low", "high", "right", "broken", "wrong", "repaired"])
+    table.insert(4, "broken_share", 100 * table["broken"] / table["right"])
+    return table.assign(repaired_share=100 * table["repaired"] / table["wrong"])
+
+
+def errors(nets: Mapping[int, Views], choices: Mapping[str, Mapping[str, object]]) -> pd.DataFrame:
+    """Columns depth, protocol, error (top-1, percent): each net's views, chosen as `Views.where` does by the values that each protocol names."""
+    rows = [(depth, name, views.where(**wanted).error()) for depth, views in nets.items() for name, wanted in choices.items()]
+    return pd.DataFrame(rows, columns=["depth", "protocol", "error"])
 
 
 def gains(errors: pd.DataFrame, where: str, *, published: bool) -> pd.DataFrame:

@@ -1,17 +1,18 @@
 """The quick rung of the protocol dispute: a small net of the digits, trained at one size or at several, then seen under every protocol."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from resnet_nb.choices import Choices, choose, small_images
-from resnet_nb.data import Data, Images
+from resnet_nb.data import Data, Images, load_data
 from resnet_nb.models import build_model
 from resnet_nb.normalise import Normalisation
 from resnet_nb.protocols import Protocol
 from resnet_nb.protocols.heads import split, window_logits
-from resnet_nb.recipes import Recipe
+from resnet_nb.recipes import Recipe, get_recipe
 from resnet_nb.recorded import views_of
 from resnet_nb.scoring_runs import score
 from resnet_nb.side_by_side import side_by_side
@@ -19,24 +20,45 @@ from resnet_nb.train import fit
 from resnet_nb.views import Views
 
 NAMES = ("10-crop", "dense")  # what 1-crop and multi-scale average is among their views
-CANVAS = 40  # pixels: the score map of a digit of 16 has 7 x 7 windows
+SIDES = (16, 20, 24)  # pixels: a digit has 16
+CANVAS, CORNER = 40, (20, 4)  # pixels: 7 x 7 windows of 16; where the digit's upper left corner lies
 
 
-def train_and_view(
-    recipes: Sequence[Recipe], data: Data, scales: Sequence[int], seed: int = 0, *, model: str = "resnet20", width: int = 8
-) -> list[tuple[Views, torch.nn.Module, Normalisation]]:
-    """Train `model` with each recipe, side by side, and score the test images under all four protocols: the ten crops, and the dense form at each
-    of `scales`, with and without mirror images, as one file of recorded views would hold them. The nets come with their normalisation."""
-    jobs = [(recipe, data, tuple(scales), seed, model, width) for recipe in recipes]
-    return side_by_side(_train_and_view, jobs, "cpu")
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """Two nets of the digits, trained here, that differ in the sizes of their training images alone.
+
+    one_size, several_sizes: their views of the test images, as recorded views hold them: ten crops, and the dense form at SIDES, with and without
+    mirror images. canvas: (CANVAS, CANVAS) uint8, the first test image on black; label: its class; votes: `score_map` of the scale-trained net.
+    """
+
+    one_size: Views
+    several_sizes: Views
+    canvas: np.ndarray
+    label: int
+    votes: np.ndarray
 
 
-def _train_and_view(recipe: Recipe, data: Data, scales: tuple[int, ...], seed: int, model: str, width: int) -> tuple:
+def digits_experiment(seed: int = 0, *, model: str = "resnet20", width: int = 8, iterations: int = 200) -> Experiment:
+    """Train both nets side by side, and score the test images under all four protocols."""
+    length = f",iterations={iterations}" if iterations != get_recipe("quick-digits").iterations else ""
+    recipes = [get_recipe(f"quick-digits{length},pad=2,normalise=channel-mean{scales}") for scales in ("", f",scales={'+'.join(map(str, SIDES))}")]
+    data = load_data("digits")
+    (one_size, _), (several_sizes, votes) = side_by_side(_train_and_view, [(recipe, data, seed, model, width) for recipe in recipes], "cpu")
+    return Experiment(one_size, several_sizes, _canvas(data), int(data.test.labels[0]), votes)
+
+
+def _train_and_view(recipe: Recipe, data: Data, seed: int, model: str, width: int) -> tuple[Views, np.ndarray]:
     net = build_model(model, classes=len(data.classes), in_channels=data.channels, width=width, seed=seed)
     fit(net, data, recipe, seed, "cpu", progress=False)
     normalisation = Normalisation.measured(data.train, recipe.normalise)
-    crops, *dense = choose(NAMES, small_images(*data.train.images.shape[2:]), Choices(scales=scales))
-    return live_views(net, data.test, [crops, *dense], normalisation, model), net, normalisation
+    height, side = data.train.images.shape[2:]
+    protocols = choose(NAMES, small_images(height, side), Choices(scales=SIDES))
+    return live_views(net, data.test, protocols, normalisation, model), score_map(net, _canvas(data), normalisation, side)
+
+
+def _canvas(data: Data) -> np.ndarray:
+    return on_canvas(data.test.images[0, 0].numpy(), *CORNER)
 
 
 def live_views(net: torch.nn.Module, images: Images, protocols: Sequence[Protocol], normalisation: Normalisation, name: str) -> Views:

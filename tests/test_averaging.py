@@ -12,7 +12,7 @@ from test_views import views as random_views
 
 from resnet_nb import averaging
 from resnet_nb.errors import InputError
-from resnet_nb.ladder import Rung, by_confidence, gains, ladder, loss
+from resnet_nb.ladder import Rung, by_confidence, errors, gains, ladder, loss, verdicts
 from resnet_nb.views import COLUMNS, Views
 
 CROP = {"protocols": [{"crop": 32}]}
@@ -59,10 +59,10 @@ def test_every_subset_is_counted_as_by_hand() -> None:
     views = crops(40, 4)
     table = averaging.by_count(views).set_index("views")
     pairs = [softmax(views.logits.astype(float), axis=2)[:, chosen].mean(1) for chosen in combinations(range(4), 2)]
-    errors = [100 * np.mean(pair.argmax(1) != views.labels) for pair in pairs]
+    wrong = [100 * np.mean(pair.argmax(1) != views.labels) for pair in pairs]
     losses = [-np.log(pair[np.arange(40), views.labels]).mean() for pair in pairs]
     row = table.loc[2]
-    assert (row["error"], row["least_error"], row["most_error"]) == pytest.approx((np.mean(errors), min(errors), max(errors)))
+    assert (row["error"], row["least_error"], row["most_error"]) == pytest.approx((np.mean(wrong), min(wrong), max(wrong)))
     assert row["loss"] == pytest.approx(np.mean(losses)) and row["subsets"] == 6
 
 
@@ -92,15 +92,27 @@ def test_harm_is_counted_in_groups_of_confidence() -> None:
     one = Rung(views.where(place="place 0"))
     table = by_confidence(one, Rung(views))
     whole = ladder({"one": one, "all": Rung(views)}).iloc[1]
-    assert table["pictures"].sum() == 300 and table["broken"].sum() == whole["broken"] and table["repaired"].sum() == whole["repaired"]
-    assert (table["right"] + table["wrong"] == table["pictures"]).all()
+    assert table["right"].sum() + table["wrong"].sum() == 300 and table["broken"].sum() == whole["broken"] and table["repaired"].sum() == whole["repaired"]
     sure = one.views.posterior().max(1) > 0.9
-    assert table[table["low"] >= 0.9]["pictures"].sum() == sure.sum()
+    assert table[table["low"] >= 0.9][["right", "wrong"]].sum().sum() == sure.sum()
+    assert table["broken_share"].to_numpy() == pytest.approx((100 * table["broken"] / table["right"]).to_numpy(), nan_ok=True)
+
+
+def test_a_rung_is_better_worse_or_not_to_be_told_apart() -> None:
+    rows = [("first", 0, 1.0), ("a", -1, 0.01), ("b", 1, 0.01), ("c", -1, 0.2)]
+    table = pd.DataFrame(rows, columns=["rung", "difference", "p"])
+    assert verdicts(table) == {"better": ["a"], "worse": ["b"], "not to be told apart": ["c"]}
+
+
+def test_errors_of_each_net_under_each_choice() -> None:
+    views = crops(50)
+    table = errors({20: views, 56: views}, {"one": {"place": "place 0"}, "all": {}})
+    assert table["error"].tolist() == [views.where(place="place 0").error(), views.error()] * 2 and table["depth"].tolist() == [20, 20, 56, 56]
 
 
 def test_gains_are_taken_from_the_shallowest_net_and_within_one_protocol() -> None:
-    errors = [(50, "1-crop (here)", 24.7), (50, "10-crop", 22.85), (101, "1-crop (here)", 23.6), (152, "1-crop (here)", 23.0)]
-    errors += [(101, "10-crop", 21.75), (152, "10-crop", 21.43)]
-    table = gains(pd.DataFrame(errors, columns=["depth", "protocol", "error"]), "there", published=True)
+    rows = [(50, "1-crop (here)", 24.7), (50, "10-crop", 22.85), (101, "1-crop (here)", 23.6), (152, "1-crop (here)", 23.0)]
+    rows += [(101, "10-crop", 21.75), (152, "10-crop", 21.43)]
+    table = gains(pd.DataFrame(rows, columns=["depth", "protocol", "error"]), "there", published=True)
     assert table["gain"].round(2).tolist() == [1.85, 1.7, 1.42] and table["what"].tolist() == ["protocol", "depth", "depth"]
     assert table["label"].tolist() == ["1-crop to 10-crop", "50 to 152 layers, 1-crop", "50 to 152 layers, 10-crop"]

@@ -46,6 +46,12 @@ def test_the_papers_sizes() -> None:
     assert [view.short for view in several.views()] == [224, 224, 256, 256, 384, 384, 480, 480, 640, 640]
 
 
+def test_pixels_are_those_of_all_views() -> None:
+    assert Protocol.paper("10-crop").pixels(480, 640) == 10 * 224**2
+    assert Protocol.paper("multi-scale").pixels(480, 480) == 2 * sum(side**2 for side in (224, 256, 384, 480, 640))
+    assert Protocol.paper("dense").pixels(480, 640) == 2 * 256 * 341
+
+
 def test_views_come_in_reading_order_then_the_centre_then_mirrored() -> None:
     names = [("mirrored " if view.mirrored else "") + view.place for view in Protocol.cifar("10-crop").views()]
     five = ["top left", "top right", "bottom left", "bottom right", "centre"]

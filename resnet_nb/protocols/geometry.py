@@ -132,6 +132,11 @@ class Protocol:
         places = PLACES if self.name == "10-crop" else PLACES[4:]
         return tuple(View(self.resize, place, mirrored) for mirrored in mirrors for place in places)
 
+    def pixels(self, height: int, width: int) -> int:
+        """Pixels that the net reads in all views of a picture of height x width; its operations grow with them."""
+        boxes = (box(view, *resized_size(height, width, view.short), self.crop, self.pad) for view in self.views())
+        return sum(one.height * one.width for one in boxes)
+
 
 def box(view: View, height: int, width: int, crop: int, pad: int = 0) -> Box:
     """Where a protocol's `view` lies in the resized picture of height x width pixels. A mirrored view is this box, then mirrored.
