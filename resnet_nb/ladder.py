@@ -55,7 +55,7 @@ def ladder(rungs: Mapping[str, Rung]) -> pd.DataFrame:
 
 
 def verdicts(table: pd.DataFrame, level: float = 0.05) -> dict[str, list[str]]:
-    """The rungs of `ladder` that are "better" and "worse" than the first at that level of McNemar's test, and those that are "not to be told apart"."""
+    """Rungs of `ladder` by McNemar's test against the first, at that level: "better", "worse", "not to be told apart"."""
     others = table.iloc[1:]
     clear, better = others["p"] < level, others["difference"] < 0
     groups = {"better": clear & better, "worse": clear & ~better, "not to be told apart": ~clear}

@@ -92,7 +92,8 @@ def test_harm_is_counted_in_groups_of_confidence() -> None:
     one = Rung(views.where(place="place 0"))
     table = by_confidence(one, Rung(views))
     whole = ladder({"one": one, "all": Rung(views)}).iloc[1]
-    assert table["right"].sum() + table["wrong"].sum() == 300 and table["broken"].sum() == whole["broken"] and table["repaired"].sum() == whole["repaired"]
+    assert table["right"].sum() + table["wrong"].sum() == 300
+    assert table["broken"].sum() == whole["broken"] and table["repaired"].sum() == whole["repaired"]
     sure = one.views.posterior().max(1) > 0.9
     assert table[table["low"] >= 0.9][["right", "wrong"]].sum().sum() == sure.sum()
     assert table["broken_share"].to_numpy() == pytest.approx((100 * table["broken"] / table["right"]).to_numpy(), nan_ok=True)
