@@ -131,7 +131,7 @@ def test_grid_shows_the_likeliest_class_and_bars_the_mean() -> None:
     figure = figures.score_map(np.zeros((32, 40), np.uint8), posterior, 16, list("0123456789"), "Windows", centre=centre)
     _, grid, bars, _ = figure.axes
     assert [text.get_text() for text in grid.texts] == [str(label) for label in posterior.argmax(axis=0).ravel()]
-    assert grid.images[0].get_array() == pytest.approx(posterior.max(axis=0))
+    assert np.asarray(grid.images[0].get_array()) == pytest.approx(posterior.max(axis=0))
     widths = [[bar.get_width() for bar in container] for container in bars.containers]
     assert widths[0] == pytest.approx(posterior.mean(axis=(1, 2))) and widths[1] == pytest.approx(centre)
     assert [tick.get_text() for tick in bars.get_yticklabels()] == list("0123456789")
@@ -173,8 +173,8 @@ def test_scores_that_do_not_fit_are_refused(changed: dict, message: str) -> None
         figures.score_map(**arguments | changed)
 
 
-@pytest.mark.parametrize("width", [7.5])
-def test_words_are_legible_and_on_their_figure(width: float) -> None:
+def test_words_are_legible_and_on_their_figure() -> None:
+    """At the 7.5 inches of a notebook's column nothing is under 8 points."""
     drawn = [
         figures.published_by_protocol(TABLE, "Published errors by protocol"),
         figures.crops_on_photograph(CHINA, [Protocol.paper(name) for name in ("1-crop", "10-crop", "dense", "multi-scale")], "Seen"),
@@ -183,10 +183,10 @@ def test_words_are_legible_and_on_their_figure(width: float) -> None:
     for figure in drawn:
         figure.draw_without_rendering()
         for axis in figure.axes:
-            for text in [*axis.texts, axis._left_title, *axis.get_xticklabels(), *axis.get_yticklabels()]:
+            for text in [*axis.texts, axis._left_title, *(tick for tick in axis.get_xticklabels() if axis.axison)]:
                 box = text.get_window_extent()
                 assert box.x1 <= figure.bbox.x1 + 1 and box.x0 >= -1, text.get_text()
-                assert text.get_fontsize() >= 8
+                assert text.get_fontsize() * min(1, 7.5 / figure.get_figwidth()) >= 8, text.get_text()
 
 
 def test_importing_the_figures_leaves_torch_alone() -> None:

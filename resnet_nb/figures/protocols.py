@@ -46,7 +46,7 @@ def published_by_protocol(table: pd.DataFrame, title: str) -> Figure:
     drawn = table[table["protocol"].isin(PLACES)]
     depths = sorted(drawn["depth"].unique())
     with house_style():
-        figure = Figure(figsize=(10.0, 6.2), layout="constrained")
+        figure = Figure(figsize=(8.4, 6.2), layout="constrained")
         axes = figure.subplots(1, len(depths), sharey=True, squeeze=False, width_ratios=[1.3 if depth == 50 else 1 for depth in depths])[0]
         for axis, depth in zip(axes, depths, strict=True):
             _strips(axis, _placed(drawn[drawn["depth"] == depth]))
@@ -54,7 +54,7 @@ def published_by_protocol(table: pd.DataFrame, title: str) -> Figure:
         axes[0].set_ylabel("top-1 error (%), ImageNet validation")
         axes[0].yaxis.set_major_locator(MultipleLocator(1))
         axes[len(axes) // 2].set_xlabel(_protocol_words(table))
-        figure.legend(handles=_group_legend(drawn), loc="outside lower left", ncols=4, columnspacing=1.5, handletextpad=0.3)
+        figure.legend(handles=_group_legend(drawn), loc="outside lower left", ncols=4, columnspacing=0.8, handletextpad=0.1)
         headline(figure, title)
     return figure
 
@@ -87,7 +87,7 @@ def _strips(axis: Axes, rows: pd.DataFrame) -> None:
             beside = over if group == "the original" else {"xytext": (-4, -4), "va": "top", "ha": "right"}
             number = f"{error:.2f}".removesuffix("0")
             axis.annotate(number, (place, error), textcoords="offset points", color=BLUE, fontsize=9, **beside)
-    axis.set_xticks(middles, [name.replace("-s", "-\ns") for name in PLACES])
+    axis.set_xticks(middles, [name.replace("-", "-\n") for name in PLACES])
     axis.tick_params(axis="x", length=0)
     axis.set_xlim(-2.4 * STEP, max(PLACES.values()) + 2 * STEP)
     axis.grid(axis="x", visible=False)
@@ -105,7 +105,7 @@ def _published(axis: Axes, row: dict) -> None:
     if not row["verified"]:
         axis.annotate("?", (row["place"], row["top1"]), (4, 0), **beside | {"color": colour, "fontweight": "bold"})
     if row["source_label"] in LABELLED:
-        axis.annotate(f"{row['source_label']}: {row['top1']:.1f}", (row["place"], row["top1"]), (12, 0), **beside)
+        axis.annotate(row["source_label"], (row["place"], row["top1"]), (12, 0), **beside)
 
 
 def _crop(details: str) -> int:
@@ -142,12 +142,12 @@ def crops_on_photograph(image: np.ndarray, protocols: Sequence["Protocol"], titl
     single, several = [p for p in protocols if len(p.shorts) == 1], [p for p in protocols if len(p.shorts) > 1]
     rows = ([single] if single else []) + [[protocol] for protocol in several]
     with house_style():
-        figure = Figure(figsize=(9.5, 0.5 + 2.7 * len(rows)), layout="constrained")
+        figure = Figure(figsize=(8.4, 0.5 + 2.4 * len(rows)), layout="constrained")
         for strip, row in zip(np.atleast_1d(figure.subfigures(len(rows), 1)), rows, strict=True):
             axes = strip.subplots(1, len(row), squeeze=False)[0]
             for axis, protocol in zip(axes, row, strict=True):
                 seen = _seen(image.shape[:2], protocol)
-                axis.set_title(_passes(protocol, seen), fontsize=10)
+                axis.set_title(_passes(protocol, seen), fontsize=9.5)
                 axis.set_axis_off()
                 (_draw_views if len(protocol.shorts) == 1 else _draw_scales)(axis, image, protocol, seen)
         headline(figure, title)
@@ -168,7 +168,7 @@ def _passes(protocol: "Protocol", seen: list) -> str:
     mirrored = sum(view.mirrored for view, _, _ in seen)
     passes = f"{len(seen)} pass{'es' if len(seen) > 1 else ''}" + (f", {mirrored} mirrored" if mirrored else "")
     sides = ", ".join("as it is" if short is None else str(short) for short in protocol.shorts)
-    name = f"{protocol.name}, short side{'s' if len(protocol.shorts) > 1 else ''} {sides}" + ("; dashed: its window" if protocol.dense else "")
+    name = f"{protocol.name}, short side{'s' if len(protocol.shorts) > 1 else ''} {sides}" + ("; dashed: window" if protocol.dense else "")
     return f"{name}\n{passes}, {crops:.1f}".removesuffix(".0") + " x the pixels"
 
 
@@ -230,7 +230,7 @@ def score_map(image: np.ndarray, posterior: np.ndarray, window: int, names: Sequ
     short = max(map(len, names)) <= 2
     signs = {label: names[label] if short else chr(ord("A") + rank) for rank, label in enumerate(shown)}
     with house_style():
-        figure = Figure(figsize=(10.0, 3.9), layout="constrained")
+        figure = Figure(figsize=(8.4, 3.7), layout="constrained")
         picture, grid, bars = figure.subplots(1, 3, width_ratios=(1, 1.15, 1.1))
         _draw_windows(picture, image, posterior.max(axis=0), window)
         _draw_grid(figure, grid, posterior.max(axis=0), [[signs.get(label, "-") for label in row] for row in best])
