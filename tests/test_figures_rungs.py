@@ -5,7 +5,7 @@ import pytest
 from test_averaging import crops
 
 from resnet_nb import averaging
-from resnet_nb.figures.ladder import averaged_views, gains, ladder
+from resnet_nb.figures.rungs import averaged_views, gains, ladder
 from resnet_nb.ladder import Rung
 from resnet_nb.ladder import ladder as measured
 
