@@ -7,10 +7,11 @@ from resnet_nb.figures.depth import error_by_depth, running_curve, training_curv
 from resnet_nb.figures.explorer import explored
 from resnet_nb.figures.grown import evaluation_trap, trained_on
 from resnet_nb.figures.published import measured_checkpoints, protocol_numbers, published_cifar
+from resnet_nb.figures.selection import selection
 from resnet_nb.figures.speed import chances, lengths, time_by_depth, time_by_setting
 from resnet_nb.figures.style import house_style
 
 __all__ = [
     "chances", "error_by_depth", "evaluation_trap", "explored", "house_style", "lengths", "measured_checkpoints",
-    "protocol_numbers", "published_cifar", "running_curve", "time_by_depth", "time_by_setting", "trained_on", "training_curves",
+    "protocol_numbers", "published_cifar", "running_curve", "selection", "time_by_depth", "time_by_setting", "trained_on", "training_curves",
 ]  # fmt: skip
