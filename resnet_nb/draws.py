@@ -7,7 +7,7 @@ and flips are made from the words here.
 
 import numpy as np
 
-SPLIT, ORDER, CROP = range(3)  # streams: what a draw is for
+SPLIT, ORDER, CROP, SCALE = range(4)  # streams: what a draw is for
 
 
 def words(seed: int, stream: int, index: int, count: int) -> np.ndarray:

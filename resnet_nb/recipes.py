@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from resnet_nb.errors import InputError
 
-LATER = {"stop_at_loss": 0.0, "clip_norm": 0.0, "step_limit": 0.0}  # fields added since, and the value with which a recipe is what it was
+# fields added since, and the value with which a recipe is what it was
+LATER = {"stop_at_loss": 0.0, "clip_norm": 0.0, "step_limit": 0.0, "scales": ()}
 LEAST = {
     "batch_size": 1, "iterations": 1, "curve_every": 1, "evaluations": 1, "average_batches": 1, "weight_decay": 0, "pad": 0,
     "warmup_iterations": 0, "warmup_rate": 0, "warmup_from_depth": 0, "stop_at_loss": 0, "clip_norm": 0, "step_limit": 0,
@@ -21,6 +22,7 @@ CHOICES = {
     "border": ("mean", "black"),
     "statistics": ("moving", "average"),
 }
+RISING = {"drops": "iterations", "scales": "sides in pixels"}  # fields that are numbers in rising order, and of what
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Recipe:
     stop_at_loss: a run ends at the first point of the running loss that is under it; 0 is never reached.
     clip_norm: the largest norm that the gradient of all parameters together may have; 0 is no limit.
     step_limit: the largest norm of a convolution's step, as a share of the norm of its weights; 0 is no limit. The velocity stays as it is.
+    scales: short sides in pixels (section 3.4, after Simonyan and Zisserman): at each iteration every image is enlarged to one of them, drawn
+        with equal chances, and the crop has the images' own size. None: the images as they are. A mean for each pixel fits one side alone.
     """
 
     name: str
@@ -67,20 +71,26 @@ class Recipe:
     stop_at_loss: float = 0.0
     clip_norm: float = 0.0
     step_limit: float = 0.0
+    scales: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for field, choices in CHOICES.items():
             if getattr(self, field) not in choices:
                 raise InputError(f"Recipe field {field} is {getattr(self, field)!r}: choose one of {', '.join(choices)}.")
-        object.__setattr__(self, "drops", tuple(self.drops))
+        for field in RISING:
+            object.__setattr__(self, field, tuple(getattr(self, field)))
         for field, least in LEAST.items():
             value = getattr(self, field)
             if not (math.isfinite(value) and value >= least):
                 raise InputError(f"Recipe field {field} is {value}: it is a finite number, at least {least}.")
         if not 0 < self.rate < math.inf or not 0 <= self.momentum < 1:
             raise InputError(f"Rate {self.rate} and momentum {self.momentum}: the rate is greater than 0, the momentum at least 0 and less than 1.")
-        if list(self.drops) != sorted(set(self.drops)) or min(self.drops, default=1) < 1:
-            raise InputError(f"Recipe field drops is {_shown(self.drops)}: iterations in rising order, or none.")
+        for field, what in RISING.items():
+            numbers = getattr(self, field)
+            if list(numbers) != sorted(set(numbers)) or min(numbers, default=1) < 1:
+                raise InputError(f"Recipe field {field} is {_shown(numbers)}: {what} in rising order, or none.")
+        if self.scales and self.normalise == "pixel-mean":
+            raise InputError("Recipe field scales needs a mean that fits images of every side: add normalise=channel-mean or channel-mean-std.")
 
     def for_depth(self, depth: int) -> "Recipe":
         """The recipe as a net of `depth` layers is trained with it: without the warm-up where that is for deeper ones."""
@@ -103,8 +113,8 @@ class Recipe:
 
     def as_dict(self) -> dict:
         """The fields as JSON holds them. One that came after the first records is left out where it changes nothing, so that those stay equal."""
-        fields = {**dataclasses.asdict(self), "drops": list(self.drops)}
-        return {name: value for name, value in fields.items() if LATER.get(name, ...) != value}
+        fields = {name: value for name, value in dataclasses.asdict(self).items() if LATER.get(name, ...) != value}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
 
 
 RECIPES = {
@@ -136,19 +146,19 @@ def get_recipe(name: str | None = None, data: str = "cifar10") -> Recipe:
 
 
 def _parsed(change: str) -> tuple[str, object]:
-    """A field and its value from "field=value"; the field's own type says how the value is read. Drops are joined by "+", or "none"."""
+    """A field and its value from "field=value"; the field's own type says how the value is read. Numbers of RISING are joined by "+", or "none"."""
     field, _, text = change.partition("=")
     kinds = {f.name: f.type for f in dataclasses.fields(Recipe) if f.name != "name"}
     if field not in kinds:
         raise InputError(f"A recipe has no field {field!r}: choose from {', '.join(kinds)}.")
     try:
-        if field == "drops":
-            return field, () if text == "none" else tuple(int(drop) for drop in text.split("+"))
+        if field in RISING:
+            return field, () if text == "none" else tuple(int(number) for number in text.split("+"))
         if kinds[field] is bool:
             return field, {"true": True, "false": False}[text]
         return field, kinds[field](text)
     except (ValueError, KeyError) as error:
-        like = _shown(getattr(RECIPES["paper-cifar"], field))
+        like = "32+40+48" if field == "scales" else _shown(getattr(RECIPES["paper-cifar"], field))
         raise InputError(f"The recipe field {field} cannot be {text!r}: its value is like {like}.") from error
 
 
