@@ -17,12 +17,12 @@ from scipy.special import log_softmax, logsumexp
 from resnet_nb.errors import InputError
 from resnet_nb.paired import mcnemar
 from resnet_nb.progress import silenced
+from resnet_nb.protocols.geometry import PLACES, WHOLE
 from resnet_nb.stats import wilson_interval
 from resnet_nb.views import Views
 from resnet_nb.widgets import in_notebook
 
-PLACES = ("top left", "top right", "bottom left", "bottom right", "centre")  # as resnet_nb.protocols has them, which imports torch
-CENTRE, WHOLE = "centre", "whole"
+CENTRE = "centre"
 SIDE = 32  # pixels of the pictures and of the nets' training crops (section 4.2): a dense pass of that side has one window
 CROPS = {"none": 0, "centre only": 1, "five": 5}
 RULES = {"after the softmax": "softmax", "before the softmax": "logits", "on the last map": "pooled"}  # of a dense form's windows

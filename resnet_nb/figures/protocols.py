@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,9 +16,7 @@ from PIL import Image
 from resnet_nb.errors import InputError
 from resnet_nb.figures.style import COLOURS, GREY, headline, house_style
 from resnet_nb.figures.views import PALETTE
-
-if TYPE_CHECKING:
-    from resnet_nb.protocols import Box, Protocol, View
+from resnet_nb.protocols.geometry import Box, Protocol, View, box, resized_size
 
 BLUE = COLOURS["residual"]
 LIGHT = "#8C8C8C"
@@ -132,7 +129,7 @@ def _group_legend(rows: pd.DataFrame) -> list[Line2D]:
     return handles
 
 
-def crops_on_photograph(image: np.ndarray, protocols: Sequence["Protocol"], title: str) -> Figure:
+def crops_on_photograph(image: np.ndarray, protocols: Sequence[Protocol], title: str) -> Figure:
     """What a net sees of one photograph under each protocol: panels for one short side, then a row of resized pictures, to one scale, for several.
 
     image: (H, W, 3) uint8; protocols: such as Protocol.paper("10-crop"). What no view holds is pale; crops are drawn one inside the other,
@@ -154,15 +151,13 @@ def crops_on_photograph(image: np.ndarray, protocols: Sequence["Protocol"], titl
     return figure
 
 
-def _seen(size: tuple[int, int], protocol: "Protocol") -> list[tuple["View", tuple[int, int], "Box"]]:
+def _seen(size: tuple[int, int], protocol: Protocol) -> list[tuple[View, tuple[int, int], Box]]:
     """Each view of a picture of that height and width, the height and width once it is resized, and where the view lies then."""
-    from resnet_nb.protocols.geometry import box, resized_size
-
     sizes = [(view, resized_size(*size, view.short)) for view in protocol.views()]
     return [(view, resized, box(view, *resized, protocol.crop, protocol.pad)) for view, resized in sizes]
 
 
-def _passes(protocol: "Protocol", seen: list) -> str:
+def _passes(protocol: Protocol, seen: list) -> str:
     """What the protocol costs; mirror images are named here, for they are not drawn."""
     crops = sum(box.height * box.width for _, _, box in seen) / protocol.crop**2
     mirrored = sum(view.mirrored for view, _, _ in seen)
@@ -172,7 +167,7 @@ def _passes(protocol: "Protocol", seen: list) -> str:
     return f"{name}\n{passes}, {crops:.1f}".removesuffix(".0") + " x the pixels"
 
 
-def _draw_views(axis: Axes, image: np.ndarray, protocol: "Protocol", seen: list) -> None:
+def _draw_views(axis: Axes, image: np.ndarray, protocol: Protocol, seen: list) -> None:
     """The views that are not mirrored, on the picture as it is resized."""
     boxes = [(size, box) for view, size, box in seen if not view.mirrored]
     height, width = boxes[0][0]
@@ -194,7 +189,7 @@ def _draw_views(axis: Axes, image: np.ndarray, protocol: "Protocol", seen: list)
         _window(axis, (0.0, height - protocol.crop), protocol.crop)
 
 
-def _draw_scales(axis: Axes, image: np.ndarray, protocol: "Protocol", seen: list) -> None:
+def _draw_scales(axis: Axes, image: np.ndarray, protocol: Protocol, seen: list) -> None:
     """The resized pictures side by side, pixel for pixel, on one base line, with the window that is the same in all."""
     left, gap = 0.0, 0.15 * protocol.crop
     sizes = list(dict.fromkeys(size for _, size, _ in seen))
