@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -249,7 +250,7 @@ def predict(
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """The five likeliest classes of your own pictures, and the views that voted for each."""
+    """The five likeliest classes of your own pictures, and the views that voted for each. Exit status 1 if a picture could not be read."""
     from resnet_nb import choices, own_pictures, reports
     from resnet_nb import predict as predictions
     from resnet_nb.members import Given
@@ -468,6 +469,9 @@ def doctor(data_root: DataRoot = None, as_json: Json = False) -> None:
 
 def main() -> None:
     """Run the command line; errors that are the user's end in one sentence, not in a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal's encoding lacks
+    warnings.filterwarnings("ignore", module="PIL")  # of palettes and metadata: a picture is scored or refused by name
     try:
         app()
     except SystemExit as stopped:

@@ -78,4 +78,5 @@ def pooled(body: nn.Module, pictures: list[Loaded], ready: Ready, place: torch.d
         whole = picture.sources[source]
         top, left, height, width = box(view, *whole.shape[1:], protocol.crop)
         crops.append(whole[:, top : top + height, left : left + width])
-    return body(ready.normalisation.to(place)(torch.stack(crops).to(place))).mean((2, 3)).float().cpu().numpy()
+    normalisation = ready.normalisation.for_size(protocol.crop, protocol.crop).to(place)
+    return body(normalisation(torch.stack(crops).to(place))).mean((2, 3)).float().cpu().numpy()

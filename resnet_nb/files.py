@@ -4,11 +4,16 @@ import contextlib
 import hashlib
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from resnet_nb.errors import RunError
+
+# what numpy.load raises on a damaged .npz: the bits decide whether the archive, a member's compression, its header or its array fails
+DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 @contextlib.contextmanager

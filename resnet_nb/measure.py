@@ -215,7 +215,8 @@ def _as_in_training(bench: _Bench) -> bool:
 
 
 def _whole(protocol: Protocol, material: Material) -> bool:
-    return protocol.name == "1-crop" and protocol.resize is None and protocol.crop == min(material.size[1:])
+    """Whether it is one view, not resized and not mirrored."""
+    return protocol.name == "1-crop" and protocol.resize is None and protocol.crop == min(material.size[1:]) and not protocol.mirror
 
 
 def _whole_view(bench: _Bench, part: str, tested: Tested) -> dict:

@@ -41,6 +41,12 @@ class Normalisation:
             std = (per_channel.view(-1, 1, 1) - mean.square()).sqrt()
         return cls(mean.float().to(pixels.device), std.float().to(pixels.device))
 
+    def for_size(self, height: int, width: int) -> "Normalisation":
+        """This one, or where its mean per pixel is of another size, that with the means of its channels."""
+        if self.mean.shape[1:] in ((1, 1), (height, width)):
+            return self
+        return Normalisation(self.mean.mean((1, 2), keepdim=True), self.std)
+
     def to(self, device: torch.device | str) -> "Normalisation":
         """The same on `device`."""
         return Normalisation(self.mean.to(device), self.std.to(device))

@@ -105,8 +105,10 @@ def read_names(place: Path) -> tuple[str, ...]:
 
 
 def check_files(paths: Sequence[Path]) -> None:
-    """Raise InputError for a picture that is not there."""
+    """Raise InputError for a picture that is not there, or is a folder."""
     absent = next((path for path in paths if not path.is_file()), None)
+    if absent is not None and absent.is_dir():
+        raise InputError(f"{absent} is a folder: name its pictures, such as {absent}/*.jpg.")
     if absent is not None:
         raise InputError(f"There is no picture {absent}: check the path.")
 

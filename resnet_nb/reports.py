@@ -33,7 +33,7 @@ def remarks(answer: dict) -> Iterator[str]:
     if unreadable:
         more = f" ({len(unreadable) - SHOWN:,} more of them in --json)" if len(unreadable) > SHOWN else ""
         pictures = "1 picture was" if len(unreadable) == 1 else f"{len(unreadable):,} pictures were"
-        yield f"{pictures} not read and left out of every number{more}."
+        yield f"{pictures} not read and left out{more}."
 
 
 def _sizes(row: dict) -> str:

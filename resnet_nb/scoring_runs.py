@@ -4,7 +4,6 @@ import io
 import json
 import shutil
 import sys
-import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from resnet_nb.errors import InputError, RunError
-from resnet_nb.files import write_atomically
+from resnet_nb.files import DAMAGED, write_atomically
 from resnet_nb.normalise import Normalisation
 from resnet_nb.progress import silenced
 from resnet_nb.protocols import Chunk, Failure, Protocol, Scores, run
@@ -143,14 +142,15 @@ class _Store(NamedTuple):
     folder: Path | None
 
     def numbers(self) -> list[int]:
-        return sorted(int(path.stem) for path in self.folder.glob("[0-9]*.npz")) if self.folder else []
+        stems = (path.stem for path in self.folder.glob("[0-9]*.npz")) if self.folder else ()
+        return sorted(int(stem) for stem in stems if stem.isdecimal())  # a copy made by hand has another name
 
     def load(self, number: int) -> Outcome | None:
         """A chunk, or None where its file is damaged: it is scored again."""
         try:
             with np.load(self._path(number), allow_pickle=False) as stored:
                 return _unpacked(stored)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except DAMAGED:
             return None
 
     def save(self, number: int, outcome: Outcome) -> None:

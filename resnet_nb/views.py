@@ -6,7 +6,6 @@ same for the other rules. Half precision is enough for errors: `save` counts the
 
 import io
 import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ import pandas as pd
 from scipy.special import log_softmax, logsumexp
 
 from resnet_nb.errors import InputError
-from resnet_nb.files import write_atomically
+from resnet_nb.files import DAMAGED, write_atomically
 
 FORMAT = 1
 # what a view is: "crop" or "dense", the short side that it is resized to, zeros around it, where it lies, mirrored, the dense form's rule
@@ -104,8 +103,10 @@ def together(members: Sequence[Views], average: str = "softmax") -> Views:
 
     Raises InputError where the members' pictures differ, or there is none.
     """
-    if not members or any(member.names != members[0].names for member in members):
-        raise InputError("An ensemble needs recorded views of the same pictures in the same order.")
+    if not members or any(member.names != members[0].names or not np.array_equal(member.labels, members[0].labels) for member in members):
+        raise InputError("An ensemble needs recorded views of the same pictures, with the same labels, in the same order.")
+    if len({member.logits.shape[2] for member in members}) > 1:
+        raise InputError("An ensemble's members tell the same classes apart: these have other numbers of them.")
     scores = [log_posterior(member.logits, member.views["short"].to_numpy(), average) for member in members]
     logits = log_posterior(np.stack(scores, axis=1), np.zeros(len(scores)), average)
     row = pd.DataFrame([("crop", 0, 0, "ensemble", False, "")], columns=list(COLUMNS))
@@ -134,7 +135,7 @@ def load(path: Path) -> Views:
             head = json.loads(str(stored["head"]))
             table = pd.DataFrame(head["views"])[list(COLUMNS)]
             kept = stored["logits"].astype(np.float32), stored["labels"], tuple(map(str, stored["names"])), table, head["about"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise InputError(f"{path} is damaged or holds no recorded views: make it anew with --save-scores.") from error
     if head["format"] != FORMAT:
         raise InputError(f"{path} has format {head['format']} and this version reads {FORMAT}: make it anew with --save-scores.")

@@ -183,6 +183,13 @@ def test_help_names_every_command() -> None:
         assert CliRunner().invoke(cli.app, [name, "--help"]).exit_code == 0
 
 
+def test_a_file_name_that_the_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "resnet_nb.cli", "predict", "resnet20", os.fsdecode(b"caf\xe9.png"), "--weights", "x.pt"]
+    strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict", "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    done = subprocess.run(words, env=strict, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2 and done.stderr == "resnet-nb: There is no picture caf\\udce9.png: check the path.\n"
+
+
 def test_json_is_all_that_standard_output_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RESNET_NB_DATA", raising=False)
     for words in (["data"], ["data", "digits"], ["verify"], ["scoreboard"], ["doctor"]):

@@ -219,6 +219,13 @@ def test_damaged_pictures_are_left_out_and_named(shape_net, photographs, tmp_pat
     assert set(diagnosis.table["images"]) == {40}
     with pytest.raises(InputError, match="None of the 1 pictures can be read: .*damaged.png"):
         probe(shape_net, [damaged], PHOTOGRAPHS, [0])
+    with pytest.raises(InputError, match="2 pictures or more, and 1 can be read: .*damaged.png"):
+        probe(shape_net, [damaged, photographs[0][0]], PHOTOGRAPHS, [0, 0])
+
+
+def test_a_picture_that_would_grow_beyond_all_bounds_is_refused():
+    with pytest.raises(InputError, match="once resized from 60000x1"):
+        Geometry(256, 224)(Image.new("RGB", (60_000, 1)))
 
 
 # Sound set-ups

@@ -68,6 +68,18 @@ def test_the_whole_image_alone_is_measured_as_in_training_and_beside_others_to_r
     assert answer["results"][1]["settings"]["pad"] == 2 and answer["results"][2]["settings"]["scales"] == [16, 20, 24]
 
 
+def test_a_mirrored_view_alone_is_mirrored_whatever_else_is_said(tmp_path: Path) -> None:
+    net = small_net("plain8", in_channels=1, classes=10)
+    command = ["evaluate", "plain8", "--width", 4, "--weights", weights_file(tmp_path / "w.pt", net), "--mean", "0.3", "--device", "cpu", "--mirror"]
+    alone, batched = (invoke(*command, *more)[0]["results"][0] for more in ([], ["--batch", 4]))
+    images = load_data("digits").test
+    normalised = Normalisation.of_channels([0.3])(images.images)
+    with torch.no_grad():
+        scores = net.eval()(normalised).softmax(1) + net(normalised.flip(3)).softmax(1)
+    wrong = int((scores.argmax(1) != images.labels).sum())
+    assert alone["wrong"] == batched["wrong"] == wrong and alone["loss"] == pytest.approx(batched["loss"], abs=1e-5)
+
+
 def test_an_ensemble_averages_the_members_scores(words: list, tmp_path: Path) -> None:
     second = weights_file(tmp_path / "second.pt", small_net("imagenet:resnet18-A", 1, width=64))
     answer, _ = invoke(*words, "--with", f"imagenet:resnet18-A={second}", "--protocol", "10-crop")
@@ -125,6 +137,7 @@ def test_a_killed_run_goes_on_without_scoring_a_finished_picture_again(words: li
     with pytest.raises(InputError, match="finished chunks of another command .differing in protocols."):
         invoke(*words, "--out", tmp_path / "out")
     (kept / "000001.npz").write_bytes(b"half a chu")  # a damaged one is scored again
+    (kept / "000000 copy.npz").write_bytes(b"")  # what somebody else put there is no chunk
     opened.clear()
     answer, _ = invoke(*command)
     assert opened == [1, 2, 3, 4] and answer == whole

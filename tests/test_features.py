@@ -10,6 +10,10 @@ from PIL import Image
 from torchvision import transforms
 
 from resnet_nb.errors import InputError
+from resnet_nb.features import features
+from resnet_nb.normalise import Normalisation
+from resnet_nb.own_pictures import Ready
+from resnet_nb.protocols import Protocol
 
 
 @pytest.fixture
@@ -52,3 +56,12 @@ def test_bad_input_is_one_sentence(words: list, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="None of the 3 pictures can be read"):
         invoke(*words, folder)
     assert not (tmp_path / "f.npz").exists()
+
+
+def test_a_mean_per_pixel_serves_crops_of_another_size_by_its_channels(tmp_path: Path) -> None:
+    per_pixel = Normalisation(torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.ones(3, 1, 1))
+    assert per_pixel.for_size(32, 32) is per_pixel and per_pixel.for_size(24, 24).mean.shape == (3, 1, 1)
+    net = small_net("plain8", classes=3)
+    ready = Ready("plain8", "w.pt", net, per_pixel, ("a", "b", "c"), (Protocol("1-crop", 40, 24, mirror=False),))
+    folder = class_folders(tmp_path, 3) / "val"
+    assert features(ready, folder, tmp_path / "f.npz", device="cpu")["images"] == 3

@@ -89,6 +89,7 @@ def test_bad_input_is_one_sentence(words: list, picture: Path, tmp_path: Path) -
         ([picture, picture, "--figure", "f.png"], "shows one picture"),
         ([picture, "--figure", "f.docx"], "ends in .png"),
         ([tmp_path / "absent.png"], "no picture .*absent.png"),
+        ([tmp_path], "is a folder"),
         ([picture, "--protocol", "1-crop,dense"], "name one"),
         ([picture, "--classes", tmp_path / "w.pt"], "cannot be read"),
     ):

@@ -1,5 +1,6 @@
 """From recorded views every protocol is computed as by hand, and half precision changes next to nothing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,11 +54,16 @@ def test_averaging_never_raises_the_mean_loss(seed: int) -> None:
 
 
 def test_an_ensemble_averages_its_members() -> None:
-    one, other = views(seed=0), views(seed=1)
+    one = views(seed=0)
+    other = replace(views(seed=1), labels=one.labels)
     assert together([one, other]).posterior() == pytest.approx((one.posterior() + other.posterior()) / 2, rel=1e-5)
     assert together([one, one]).posterior() == pytest.approx(one.posterior(), rel=1e-5)
     with pytest.raises(InputError, match="same pictures"):
         together([one, views(count=19)])
+    with pytest.raises(InputError, match="same labels"):
+        together([one, replace(one, labels=(one.labels + 1) % 4)])
+    with pytest.raises(InputError, match="same classes"):
+        together([one, replace(one, logits=one.logits[:, :, :3])])
 
 
 def test_what_is_saved_is_what_is_loaded_to_half_precision(tmp_path: Path) -> None:
@@ -82,6 +88,19 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes | None) -> None:
         load(path)
     with pytest.raises(InputError, match="There is no file of recorded views"):
         load(tmp_path / "absent.npz")
+
+
+def test_one_flipped_bit_is_found_or_does_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "v.npz"
+    save(path, views())
+    content = path.read_bytes()
+    random = np.random.default_rng(0)
+    for place, bit in zip(random.integers(0, len(content), 300), random.integers(0, 8, 300), strict=True):
+        path.write_bytes(content[:place] + bytes([content[place] ^ (1 << bit)]) + content[place + 1 :])
+        try:
+            load(path)
+        except InputError as error:
+            assert "v.npz" in str(error)
 
 
 def test_scores_that_are_no_numbers_are_not_saved(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from resnet_nb.stats import wilson_interval
 
 BATCH = 128  # images; in training mode the statistics are those of so many
 CHUNK = 1_000  # photographs in memory at a time
+LEAST = 2  # pictures: batch statistics of one alone may be of a single value
 LEVEL = 0.01
 STEPS = 3  # faults looked for, one after the other
 ALIKE = 0.05  # two settings whose paired p is larger are not told apart
@@ -85,6 +86,9 @@ def probe(
     _check(pictures, setting, labels, kinds)
     setting = replace(setting, normalisation=setting.normalisation.to("cpu"))  # where the others are made
     bench = _Bench(net, pictures, labels, _drawn(len(pictures), seed)[:subset], setting)
+    if len(bench.targets) < LEAST:
+        first = f": {bench.unreadable[0]}" if bench.unreadable else "."
+        raise InputError(f"Probes compare settings on {LEAST} pictures or more, and {len(bench.targets)} can be read{first}")
     current, changes, alike = setting, [], ()
     rows = [bench.row(0, "yours", "as given", setting, setting, 1, level)]
     for step in range(1, STEPS + 1):

@@ -13,6 +13,7 @@ from torchvision.transforms import functional as TF  # not v2's, whose uint8 res
 from resnet_nb.data import Images
 from resnet_nb.errors import InputError
 from resnet_nb.normalise import Normalisation
+from resnet_nb.protocols.sources import bounded_size
 
 KINDS = ("channels", "scaling", "mean and std", "resize", "interpolation", "antialias", "epsilon", "mode", "class order")
 NORMS = nn.modules.batchnorm._BatchNorm
@@ -51,7 +52,7 @@ class Geometry:
 
     def __call__(self, picture: Image.Image) -> Tensor:
         """An RGB picture as (3, crop, crop) uint8."""
-        size = [self.crop, self.crop] if self.squash else [self.resize]
+        size = [self.crop, self.crop] if self.squash else list(bounded_size(*picture.size[::-1], self.resize))
         source = picture if self.antialias else TF.pil_to_tensor(picture)
         resized = TF.resize(source, size, InterpolationMode(self.interpolation), antialias=self.antialias)
         cropped = TF.center_crop(resized, [self.crop, self.crop])

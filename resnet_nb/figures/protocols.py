@@ -16,7 +16,8 @@ from PIL import Image
 from resnet_nb.errors import InputError
 from resnet_nb.figures.style import COLOURS, GREY, headline, house_style
 from resnet_nb.figures.views import PALETTE
-from resnet_nb.protocols.geometry import Box, Protocol, View, box, resized_size
+from resnet_nb.protocols.geometry import Box, Protocol, View, resized_size
+from resnet_nb.protocols.geometry import box as box_of
 
 BLUE = COLOURS["residual"]
 LIGHT = "#8C8C8C"
@@ -154,7 +155,7 @@ def crops_on_photograph(image: np.ndarray, protocols: Sequence[Protocol], title:
 def _seen(size: tuple[int, int], protocol: Protocol) -> list[tuple[View, tuple[int, int], Box]]:
     """Each view of a picture of that height and width, the height and width once it is resized, and where the view lies then."""
     sizes = [(view, resized_size(*size, view.short)) for view in protocol.views()]
-    return [(view, resized, box(view, *resized, protocol.crop, protocol.pad)) for view, resized in sizes]
+    return [(view, resized, box_of(view, *resized, protocol.crop, protocol.pad)) for view, resized in sizes]
 
 
 def _passes(protocol: Protocol, seen: list) -> str:

@@ -66,10 +66,8 @@ class Scorer:
 
     def normalised(self, pictures: Tensor) -> Tensor:
         """uint8 (N, C, H, W) to floats of the net's type, channels last. A mean per pixel serves pictures of its own size, else its channel means."""
-        mean, normalisation = self.normalisation.mean, self.normalisation
-        if mean.shape[1:] not in ((1, 1), pictures.shape[2:]):
-            normalisation = Normalisation(mean.mean((1, 2), keepdim=True), normalisation.std)
-        return normalisation(pictures.to(mean.device)).to(self.dtype)  # uint8 travels to the device: a quarter of the bytes
+        normalisation = self.normalisation.for_size(*pictures.shape[2:])
+        return normalisation(pictures.to(normalisation.mean.device)).to(self.dtype)  # uint8 travels to the device: a quarter of the bytes
 
     def logits(self, crops: Tensor) -> Tensor:
         """(N, classes) of crops (N, C, crop, crop)."""

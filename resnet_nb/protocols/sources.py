@@ -101,6 +101,14 @@ def sources(protocol: Protocol) -> list[Source]:
     return [Source(short, protocol.interpolation, protocol.resizer) for short in protocol.shorts]
 
 
+def bounded_size(height: int, width: int, short: int | None) -> tuple[int, int]:
+    """`geometry.resized_size`. Raises InputError for a picture so long and thin that it would have more than Pillow's limit of pixels."""
+    size = resized_size(height, width, short)
+    if size[0] * size[1] > Image.MAX_IMAGE_PIXELS:
+        raise InputError(f"would have {size[1]}x{size[0]} pixels once resized from {width}x{height}: crop or remove it.")
+    return size
+
+
 def _name(place: int, picture: Picture) -> str:
     if isinstance(picture, str | PathLike):
         return fspath(picture)
@@ -119,9 +127,7 @@ def _read(picture: Picture) -> Image.Image | Tensor:
 
 def _resize(picture: Image.Image | Tensor, source: Source) -> Tensor:
     height, width = picture.shape[1:] if isinstance(picture, Tensor) else picture.size[::-1]
-    size = resized_size(height, width, source.short)
-    if size[0] * size[1] > Image.MAX_IMAGE_PIXELS:
-        raise InputError(f"would have {size[1]}x{size[0]} pixels once resized from {width}x{height}: crop or remove it.")
+    size = bounded_size(height, width, source.short)
     if size == (height, width):
         return _tensor(picture)
     if source.resizer == "tensor":
