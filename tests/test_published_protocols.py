@@ -176,3 +176,13 @@ def test_comparisons_are_in_order_and_keep_their_doubts():
     assert list(goyal["value"]) == [24.7, 24.01, 23.6] and list(goyal["whose"]) == ["the original's", "fb.resnet.torch's", "its own"]
     for row in quoted.itertuples():
         assert RAW[row.fact_id]["verified"] or not row.verified
+
+
+def test_others_are_held_against_the_original_under_the_same_protocol() -> None:
+    table = published.against_original(published.imagenet_by_protocol()).set_index(["fact_id", "protocol"])
+    assert table.loc[("fb1.50", "1-crop"), "difference"] == pytest.approx(24.01 - 24.7)
+    assert table.loc[("fb10.152", "10-crop"), "difference"] == pytest.approx(20.69 - 21.43)
+    assert table.loc[("khe.tensorpack", "1-crop"), "difference"].round(2).tolist() == [0.33, 0.14, 0.28]
+    assert table["verified"].all() and not table["recipe"].eq("later recipe").any()
+    assert set(table.index.get_level_values("protocol")) == {"1-crop", "10-crop"}
+    assert table.index.get_level_values("fact_id").str.startswith("tv").sum() == 3 and "320" not in " ".join(table["details"])

@@ -249,6 +249,20 @@ QUOTED = (
 )
 
 
+def against_original(table: pd.DataFrame) -> pd.DataFrame:
+    """Others' errors less the original's under the same protocol: columns of `table`, difference (points).
+
+    table: `imagenet_by_protocol()`. Rows: what was trained anew with a recipe of that time, and the original's weights tested again; checked at their
+    source, with crops of 224 pixels; torchvision's weights once, as torchvision prints them. The original's own 10-crop errors are Table 3's.
+    """
+    own = table["fact_id"].str.match(r"kh1\.|t3\.|t4\.")
+    original = table[own].set_index(["depth", "protocol"])["top1"].rename("original")
+    repeated = table["fact_id"].str.match(r"kh10\.|tvold\.|timm\.") | table["details"].str.contains("320")
+    kept = table[~own & ~repeated & table["verified"] & (table["recipe"] != "later recipe") & table["protocol"].isin(PROTOCOLS)]
+    rows = kept.join(original, on=["depth", "protocol"])
+    return rows.assign(difference=rows["top1"] - rows["original"]).drop(columns="original").reset_index(drop=True)
+
+
 def compared_with() -> pd.DataFrame:
     """Which number of ResNet-50, -101 or -152 later papers compared themselves with, a row each, by year.
 
