@@ -181,11 +181,11 @@ def test_the_figure_draws_every_way_and_the_honest_mean_with_its_interval():
 
 
 
-def test_the_recorded_study_has_24_seeds_of_two_schedules_with_an_evaluation_after_every_epoch():
+def test_the_recorded_study_has_20_seeds_of_two_schedules_with_an_evaluation_after_every_epoch():
     runs = records.load_study("digits-selection")
     for recipe in {run["recipe"]["name"] for run in runs}:
         own = [run for run in runs if run["recipe"]["name"] == recipe]
-        assert len(selection.chosen(own)) == 24
+        assert len(selection.chosen(own)) == 20
         assert all(len(run["evaluations"]["iteration"]) == 25 for run in own)
 
 

@@ -19,7 +19,7 @@ def selection(optimism: pd.DataFrame, title: str) -> Figure:
     """The expected reported test error of each way of choosing against the number of runs that were chosen from.
 
     optimism: `selection.optimism`. The mean of the last evaluations, its first way, is a grey line with its interval as a band. Lines are dotted
-    where there is no interval; the last one that there is stands as a bar. Each label says how many points its line ends below the mean.
+    where there is no interval; the last one that there is stands as a bar. Labels say how far from the mean it is, and at how many runs.
     """
     ways = list(dict.fromkeys(optimism["way"]))[1:]
     honest, count = optimism.iloc[0], optimism["runs"].max()
@@ -31,8 +31,9 @@ def selection(optimism: pd.DataFrame, title: str) -> Figure:
         for place, (way, (colour, marker)) in enumerate(zip(ways, LOOKS, strict=True)):
             group = optimism[optimism["way"] == way]
             _line(axis, group, colour, marker, 0.18 * (place - 1.5))
-            end = group.iloc[-1]
-            labels.append((end["expected"], f"{way}: {-end['below']:+.2f}\u00a0points".replace("-", "\N{MINUS SIGN}"), colour))
+            bar = group[group["low"].notna()].iloc[-1]
+            text = f"{way}: {-bar['below']:+.2f}\u00a0points at\u00a0{bar['runs']}".replace("-", "\N{MINUS SIGN}")
+            labels.append((group["expected"].iloc[-1], text, colour))
         axis.set_xlim(0.3, count + 0.4)
         axis.set_xticks([1, *range(5, count + 1, 5)])
         axis.margins(y=0.08)
@@ -65,6 +66,6 @@ def _labels(axis: Axes, labels: list[tuple[float, str, str]], count: int) -> Non
         heights[place] = floor = max(heights[place], floor)
         floor += gap
     for (value, text, colour), height in zip(labels, heights, strict=True):
-        arrow = {"arrowstyle": "-", "color": colour, "linewidth": 0.8, "shrinkB": 1}
+        arrow = {"arrowstyle": "-", "color": colour, "linewidth": 0.8, "relpos": (0, 0.5)}
         look = {"color": colour, "fontsize": 9, "va": "center", "annotation_clip": False}
         axis.annotate(textwrap.fill(text, WORDS), (1.01 * count, value), (1.07 * count, height), arrowprops=arrow, **look)
