@@ -27,13 +27,14 @@ def ladder(table: pd.DataFrame, title: str, *, most: float | None = None) -> Fig
             _pictures(right, place, row)
         left.set_yticks(places, [_name(row) for _, row in table.iterrows()])
         left.set_xlabel("top-1 error (%), bars: 95 % interval")
+        left.set_ylabel("test protocol")
         left.set_ylim(-0.5, len(table) - 0.3)
         if most:
             left.set_xlim(right=most)
         right.axvline(0, color=GREY, linewidth=1)
         right.set_xlabel("pictures broken (left) and repaired (right)")
-        longest = table[["repaired", "broken"]].max().max()
-        right.set_xlim(-1.25 * longest, 2.3 * longest)
+        broken, repaired = table["broken"].max(), table["repaired"].max()
+        right.set_xlim(-broken - 0.32 * (broken + repaired), repaired + 0.8 * (broken + repaired))  # room for the numbers beside the bars
         right.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         right.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
         right.grid(axis="y", visible=False)
@@ -49,7 +50,7 @@ def _name(row: pd.Series) -> str:
 def _rung(axis: Axes, place: int, row: pd.Series, end: float) -> None:
     look = {"color": BLUE, "fontsize": 9, "va": "center"}
     if row["error"] > end:
-        axis.annotate(f"{row['error']:.2f}", (end, place), (-34, 0), textcoords="offset points", ha="right", arrowprops={"arrowstyle": "<-"}, **look)
+        axis.annotate(f"{row['error']:.2f}", (end, place), (-34, 0), textcoords="offset points", ha="right", arrowprops={"arrowstyle": "->"}, **look)
         return
     bar = [[row["error"] - row["low"]], [row["high"] - row["error"]]]
     axis.errorbar(row["error"], place, xerr=bar, fmt="o", color=BLUE, markersize=6, capsize=3)
@@ -118,5 +119,6 @@ def gains(table: pd.DataFrame, title: str) -> Figure:
             axis.set_xlabel("error removed (percentage points)")
             axis.set_title(place)
             axis.grid(axis="y", visible=False)
+        axes[0].set_ylabel("what was changed")
         headline(figure, title)
     return figure
