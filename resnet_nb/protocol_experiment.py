@@ -8,6 +8,7 @@ import torch
 
 from resnet_nb.choices import Choices, choose, small_images
 from resnet_nb.data import Data, Images, load_data
+from resnet_nb.ladder import Rung
 from resnet_nb.models import build_model
 from resnet_nb.normalise import Normalisation
 from resnet_nb.protocols import Protocol
@@ -46,6 +47,15 @@ def digits_experiment(seed: int = 0, *, model: str = "resnet20", width: int = 8,
     data = load_data("digits")
     (one_size, _), (several_sizes, votes) = side_by_side(_train_and_view, [(recipe, data, seed, model, width) for recipe in recipes], "cpu")
     return Experiment(one_size, several_sizes, _canvas(data), int(data.test.labels[0]), votes)
+
+
+def four_protocols(seen: Views) -> dict[str, Rung]:
+    """The four protocols on an experiment's views, and the last three without mirror images: a mirrored digit is another sign."""
+    crops, dense = seen.where(form="crop"), seen.where(form="dense")
+    middle = dense.where(short=SIDES[1])
+    rungs = {"1-crop": crops.where(place="centre", mirrored=False), "10-crop": crops, f"dense at {SIDES[1]}": middle, "multi-scale": dense}
+    plain = {f"{name}, no mirrors": views.where(mirrored=False) for name, views in list(rungs.items())[1:]}
+    return {name: Rung(views) for name, views in {**rungs, **plain}.items()}
 
 
 def _train_and_view(recipe: Recipe, data: Data, seed: int, model: str, width: int) -> tuple[Views, np.ndarray]:

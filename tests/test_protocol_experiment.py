@@ -50,4 +50,9 @@ def test_both_nets_are_trained_alike_but_for_the_sizes_and_seen_under_the_same_v
     assert isinstance(one, Views) and one.views.equals(several.views) and one.names == several.names
     assert sorted(set(one.views["short"])) == [0, 16, 20, 24] and found.votes.shape == (10, 7, 7)
     assert not np.allclose(one.logits, several.logits)
+    rungs = experiment.four_protocols(one)
+    assert {name: rung.passes for name, rung in rungs.items()} == {
+        "1-crop": 1, "10-crop": 10, "dense at 20": 2, "multi-scale": 6, "10-crop, no mirrors": 5, "dense at 20, no mirrors": 1,
+        "multi-scale, no mirrors": 3,
+    }  # fmt: skip
     assert found.label == int(load_data("digits").test.labels[0]) and (found.canvas > 0).any()
