@@ -284,6 +284,7 @@ def _draw_bars(axis: Axes, labels: list[str], mean: np.ndarray, centre: np.ndarr
     axis.set_ylim(len(labels) - 0.3, -0.7)  # the first class on top
     axis.grid(axis="y", visible=False)
     axis.set_xlabel("score (softmax)")
+    axis.set_ylabel("class")
     axis.legend(loc="lower right" if mean[: len(mean) // 2].max() > mean[len(mean) // 2 :].max() else "upper right")
 
 
