@@ -54,6 +54,15 @@ def ladder(rungs: Mapping[str, Rung]) -> pd.DataFrame:
     return pd.DataFrame(rows).astype({"repaired": "Int64", "broken": "Int64"})
 
 
+def by_scale(views: Views, own: int) -> pd.DataFrame:
+    """`ladder` of the dense form's views: one view at the short side `own` of the training crops, with its mirror image, each other side with
+    mirrors, and multi-scale over all of them."""
+    sides = sorted(set(views.views["short"]) - {own})
+    at_own = views.where(short=own)
+    rungs = {"one view": Rung(at_own.where(mirrored=False)), "with its mirror": Rung(at_own)}
+    return ladder(rungs | {f"dense at {side}": Rung(views.where(short=side)) for side in sides} | {"multi-scale": Rung(views)})
+
+
 def verdicts(table: pd.DataFrame, level: float = 0.05) -> dict[str, list[str]]:
     """Rungs of `ladder` by McNemar's test against the first, at that level: "better", "worse", "not to be told apart"."""
     others = table.iloc[1:]

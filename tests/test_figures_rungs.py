@@ -3,10 +3,11 @@
 import pandas as pd
 import pytest
 from test_averaging import crops
+from test_views import views as random_views
 
 from resnet_nb import averaging
-from resnet_nb.figures.rungs import averaged_views, gains, ladder
-from resnet_nb.ladder import Rung
+from resnet_nb.figures.rungs import averaged_views, gains, ladder, scales
+from resnet_nb.ladder import Rung, by_scale
 from resnet_nb.ladder import ladder as measured
 
 
@@ -25,6 +26,15 @@ def test_an_error_beyond_the_end_is_an_arrow_with_its_number() -> None:
     table = measured({"one view": Rung(views.where(place="place 0")), "five views": Rung(views)})
     left, _ = ladder(table, "A finding", most=float(table["error"].min()) + 1e-6).axes
     assert f"{table['error'].max():.2f}" in [text.get_text() for text in left.texts]
+
+
+def test_each_nets_errors_are_drawn_in_the_order_of_the_protocols() -> None:
+    found = random_views(60)
+    found.about.update({"protocols": [{"crop": 32}]})
+    tables = {name: by_scale(found.where(rule=["", "softmax"]), 32) for name in ("one size", "several sizes")}
+    assert tables["one size"]["rung"].tolist() == ["one view", "with its mirror", "dense at 40", "multi-scale"]
+    (axis,) = scales(tables, "A finding").axes
+    assert [list(line.get_ydata()) for line in axis.lines if len(line.get_ydata()) == 4][0] == tables["one size"]["error"].tolist()
 
 
 def test_the_means_are_drawn_over_the_number_of_views() -> None:

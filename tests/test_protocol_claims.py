@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from IPython import display
 
-from resnet_nb import notebook, published, records
+from resnet_nb import cause_explorer, notebook, published, records
 from resnet_nb.views import Views
 
 PATH = Path(__file__).parents[1] / "notebooks" / "04_protocols.ipynb"
@@ -57,6 +57,11 @@ def the_other_way(table: pd.DataFrame) -> pd.DataFrame:
     """Others' errors as far above the original's as they are below."""
     found = AGAINST(table)
     return found.assign(difference=-found["difference"])
+
+
+def test_the_cause_that_started_the_dispute_is_the_third_to_be_checked() -> None:
+    causes = cause_explorer.table(20.74, 24.7, model="resnet50", data="imagenet")
+    assert "five scales" in causes["cause"][2]
 
 
 def test_every_verdict_holds_with_the_records_and_fails_without_what_it_says(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

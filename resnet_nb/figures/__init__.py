@@ -9,12 +9,12 @@ from resnet_nb.figures.explorer import explored
 from resnet_nb.figures.grown import evaluation_trap, trained_on
 from resnet_nb.figures.protocols import crops_on_photograph, published_by_protocol, score_map
 from resnet_nb.figures.published import measured_checkpoints, protocol_numbers, published_cifar
-from resnet_nb.figures.rungs import averaged_views, gains, ladder
+from resnet_nb.figures.rungs import averaged_views, gains, ladder, scales
 from resnet_nb.figures.speed import chances, lengths, time_by_depth, time_by_setting
 from resnet_nb.figures.style import house_style
 
 __all__ = [
     "averaged_views", "chances", "crops_on_photograph", "error_by_depth", "evaluation_trap", "explored", "gains", "house_style", "ladder",
-    "lengths", "measured_checkpoints", "protocol_numbers", "published_by_protocol", "published_cifar", "running_curve", "score_map", "selection",
-    "time_by_depth", "time_by_setting", "trained_on", "training_curves",
+    "lengths", "measured_checkpoints", "protocol_numbers", "published_by_protocol", "published_cifar", "running_curve", "scales", "score_map",
+    "selection", "time_by_depth", "time_by_setting", "trained_on", "training_curves",
 ]  # fmt: skip

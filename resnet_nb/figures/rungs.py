@@ -1,5 +1,7 @@
 """Protocols on one set of weights: the ladder of errors, what an average of views gains, and gains by protocol beside gains by depth."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -68,6 +70,30 @@ def _pictures(axis: Axes, place: int, row: pd.Series) -> None:
     axis.annotate(f"{row['broken']}", (-row["broken"], place), (-4, 0), textcoords="offset points", ha="right", va="center", fontsize=9)
 
 
+def scales(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
+    """The error of each net under each protocol, with its 95 % interval: does a net gain by scales that it was trained on?
+
+    tables: `ladder.by_scale` of each net, by the name in the legend; the same rungs in each.
+    """
+    looks = ((GREY, "D", "--"), (BLUE, "o", "-"))
+    with house_style():
+        figure, (axis,) = panels(1, width=8.0, height=4.0)
+        for (name, table), (colour, marker, line) in zip(tables.items(), looks, strict=True):
+            places = np.arange(len(table))
+            bars = np.abs(table[["low", "high"]].to_numpy().T - table["error"].to_numpy())
+            look = {"fmt": marker, "linestyle": line, "color": colour, "linewidth": 1.2, "markersize": 6, "capsize": 3}
+            axis.errorbar(places, table["error"], yerr=bars, label=name, **look)
+            for place, error in zip(places, table["error"], strict=True):
+                axis.annotate(f"{error:.1f}", (place, error), (0, 9), textcoords="offset points", fontsize=9, color=colour, ha="center")
+            axis.set_xticks(places, table["rung"])
+        axis.margins(x=0.08, y=0.15)
+        axis.legend(loc="upper left")
+        axis.set_xlabel("test protocol")
+        axis.set_ylabel("top-1 error (%)")
+        headline(figure, title)
+    return figure
+
+
 def averaged_views(table: pd.DataFrame, title: str) -> Figure:
     """Against the number of views in the mean: the loss, the squared error with its law, and the top-1 error with the range over subsets.
 
@@ -104,7 +130,7 @@ def gains(table: pd.DataFrame, title: str) -> Figure:
     places = list(dict.fromkeys(table["where"]))
     with house_style():
         most = table["where"].value_counts().max()
-        figure, axes = panels(len(places), width=9.5, height=1.3 + 0.38 * most)
+        figure, axes = panels(len(places), width=9.5, height=1.3 + 0.38 * most, sharex=True)
         for axis, place in zip(axes, places, strict=True):
             rows = table[table["where"] == place].iloc[::-1].reset_index(drop=True)
             for number, row in rows.iterrows():
@@ -114,11 +140,12 @@ def gains(table: pd.DataFrame, title: str) -> Figure:
                 axis.barh(number, row["gain"], 0.6, linewidth=1.6, hatch=hatch, **fill)
                 axis.annotate(f"{row['gain']:.2f}", (max(row["gain"], 0), number), (4, 0), textcoords="offset points", va="center", fontsize=9)
             axis.set_yticks(rows.index, rows["label"])
-            axis.set_xlim(min(0, 1.2 * rows["gain"].min()), 1.2 * rows["gain"].max())
             axis.axvline(0, color=GREY, linewidth=1)
             axis.set_xlabel("error removed (percentage points)")
             axis.set_title(place)
             axis.grid(axis="y", visible=False)
+        low, high = table["gain"].min(), table["gain"].max()
+        axes[0].set_xlim(1.2 * min(0, low), 1.2 * max(high, 0.1))
         axes[0].set_ylabel("what was changed")
         headline(figure, title)
     return figure
