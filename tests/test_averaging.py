@@ -1,5 +1,6 @@
 """Averages of views obey Jensen and the law of correlated errors, and a ladder's rungs are compared picture by picture."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -79,6 +80,8 @@ def test_a_ladder_counts_what_each_rung_repairs_and_breaks() -> None:
     assert pd.isna(table.loc["one view", "repaired"]) and row["loss"] == pytest.approx(loss(all_of_them))
     with pytest.raises(InputError, match="other pictures"):
         ladder({"one view": one, "others": Rung(crops(100))})
+    with pytest.raises(InputError, match="other pictures"):
+        ladder({"one view": one, "in another order": Rung(replace(views, names=views.names[::-1]))})
 
 
 def test_dense_passes_cost_their_pixels() -> None:

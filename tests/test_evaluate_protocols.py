@@ -21,6 +21,7 @@ from resnet_nb.paired import bootstrap_difference, mcnemar
 from resnet_nb.pretrained import Published
 from resnet_nb.protocols import Preprocessing, Protocol, run
 from resnet_nb.stats import wilson_interval
+from resnet_nb.views import load
 
 PROTOCOLS = ["--protocol", "1-crop,10-crop,dense,multi-scale", "--scales", "64,72"]
 USED = Normalisation.of_channels([0.45] * 3, [0.25] * 3)
@@ -151,6 +152,48 @@ def test_other_weights_are_another_command(words: list, tmp_path: Path, opened: 
     weights_file(tmp_path / "w.pt", small_net(seed=5))
     with pytest.raises(InputError, match="differing in members"):
         invoke(*words, "--out", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("more", "differs"),
+    [
+        (["--resize", 80], "protocols"), (["--crop", 32], "protocols"), (["--scales", "64,80"], "protocols"), (["--pad", "1"], "protocols"),
+        (["--no-mirror"], "protocols"), (["--rule", "logits"], "protocols"), (["--interpolation", "bicubic"], "protocols"),
+        (["--resizer", "tensor"], "protocols"), (["--mean", "0.4,0.4,0.4"], "normalisations"), (["--precision", "bfloat16"], "precision"),
+        (["--save-scores", "v.npz"], "scores of views"), ("another chunk", "chunk"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_run_is_not_gone_on_with_by_a_command_that_would_give_other_scores(
+    more: list | str, differs: str, words: list, tmp_path: Path, opened: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    opened[:] = ["kill"]
+    command = [*words, *PROTOCOLS, "--out", tmp_path / "out"]
+    with pytest.raises(Killed):
+        invoke(*command)
+    opened.clear()
+    if more == "another chunk":  # as on another device, whose chunks are of another size
+        monkeypatch.setitem(scoring_runs.CHUNK, "cpu", 6)
+        more = []
+    with pytest.raises(InputError, match=f"differing in {differs}"):
+        invoke(*command, *more)
+    assert opened == []
+
+
+def test_the_order_of_the_pictures_outlives_a_damaged_chunk(words: list, tmp_path: Path, opened: list) -> None:
+    invoke(*words, "--save-scores", tmp_path / "a.npz")
+    whole = load(tmp_path / "a.npz")
+    opened[:] = ["kill"]
+    command = [*words, "--save-scores", tmp_path / "b.npz"]
+    with pytest.raises(Killed):
+        invoke(*command)
+    (tmp_path / "b.npz.chunks" / "000000.npz").write_bytes(b"half a chu")
+    opened.clear()
+    invoke(*command)
+    assert opened == [0, 2, 3, 4]
+    again = load(tmp_path / "b.npz")
+    assert again.names == whole.names and np.array_equal(again.logits, whole.logits)
 
 
 def test_a_folder_with_other_files_is_left_alone(words: list, tmp_path: Path) -> None:

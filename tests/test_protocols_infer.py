@@ -11,9 +11,12 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from protocol_examples import photographs, randomised, small_resnet, write
+from scipy.special import softmax
 from torch import Tensor, nn
 from torchvision import transforms
 from torchvision.datasets.folder import pil_loader
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2.functional import center_crop, resize
 
 from resnet_nb.errors import InputError
 from resnet_nb.models import build_model
@@ -194,6 +197,13 @@ def test_an_ensemble_averages_its_nets_scores() -> None:
     assert together[0].results[1].views.shape == (3, 5, 10, 10)
 
 
+def test_an_ensemble_by_logits_averages_views_within_a_net_and_softmax_scores_between_nets() -> None:
+    nets, ten = [small_resnet(seed) for seed in range(2)], replace(TEN, rule="logits")
+    alone = [scored(net, photographs(), [ten], keep="logits") for net in nets]
+    by_hand = np.mean([softmax(np.concatenate([chunk.results[0].logits[0] for chunk in chunks]).mean(1), axis=1) for chunks in alone], 0)
+    close(averages(scored(nets, photographs(), [ten])), by_hand)
+
+
 def test_coarser_protocols_are_recomputed_from_the_views_without_the_net() -> None:
     (chunk,) = scored([small_resnet(0), small_resnet(1)], photographs(), keep="logits")
     one, ten, dense, several = chunk.results
@@ -316,6 +326,16 @@ def test_float32_leaves_tf32_out_and_the_settings_as_they_were() -> None:
 def test_the_tensor_resize_differs_by_little_and_does_differ() -> None:
     pil, tensor = (averages(scored(small_resnet(), photographs(), [replace(SEVERAL, resizer=resizer)])) for resizer in ("pil", "tensor"))
     assert 0 < np.abs(pil - tensor).max() < 0.02
+
+
+def test_the_tensor_resize_is_torchvisions_antialiased_one() -> None:
+    protocol = replace(ONE, resizer="tensor")
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 3, 150, 200), dtype=np.uint8))  # twice as large: aliasing would show
+    resized = resize(pixels, [protocol.resize], InterpolationMode.BILINEAR, antialias=True)
+    net = small_resnet().eval()
+    with torch.no_grad():
+        expected = net(USUAL(center_crop(resized, [protocol.crop] * 2))).softmax(1)
+    close(averages(scored(net, pixels, [protocol])), expected.numpy())
 
 
 def test_the_net_that_is_given_is_left_as_it_is() -> None:
