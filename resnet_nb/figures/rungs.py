@@ -35,7 +35,7 @@ def ladder(table: pd.DataFrame, title: str, *, most: float | None = None) -> Fig
             left.set_xlim(right=most)
         right.axvline(0, color=GREY, linewidth=1)
         right.set_xlabel("pictures broken (left) and repaired (right)")
-        broken, repaired = table["broken"].max(), table["repaired"].max()
+        broken, repaired = (max(1, table[name].max()) for name in ("broken", "repaired"))
         right.set_xlim(-broken - 0.32 * (broken + repaired), repaired + 0.8 * (broken + repaired))  # room for the numbers beside the bars
         right.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         right.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
