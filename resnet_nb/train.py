@@ -67,6 +67,7 @@ def fit(
     folder: RunFolder | None = None,
     checkpoint_seconds: float = 30,
     deterministic: bool = False,
+    compiled: bool = False,
     progress: bool = True,
     on_point: Callable[[Curve], None] | None = None,
 ) -> Fit:
@@ -75,12 +76,13 @@ def fit(
     seed: of the batches; the net has been initialised already. iterations: truncates the recipe and never rescales it.
     folder: where checkpoints go, every `checkpoint_seconds` and on Ctrl-C; where one lies already, the run goes on from there.
     deterministic: on CUDA, repeatable kernels, so that a resumed run is bit-identical; on a CPU it is in any case (same machine, threads).
+    compiled: torch.compile fuses the net's training pass: the same up to rounding, after minutes of compiling where the net is deep.
     on_point: called with the curve after each new point of it.
     Raises RunError when the loss is not finite, memory runs out, or the run is interrupted (the state is safe in `folder`).
     """
     place = resolve_device(device)
     with _repeatable(place, deterministic), _out_of_memory_explained(place):
-        run = _Run(net, data.to(place), recipe, seed, place, iterations or recipe.iterations, deterministic)
+        run = _Run(net, data.to(place), recipe, seed, place, iterations or recipe.iterations, deterministic, compiled)
         if folder is not None:
             run.resume(folder)
         run.go(folder, checkpoint_seconds, progress, on_point)
@@ -90,14 +92,17 @@ def fit(
 class _Run:
     """One run's state, and the step that moves it on."""
 
-    def __init__(self, net: nn.Module, data: Data, recipe: Recipe, seed: int, device: torch.device, total: int, deterministic: bool):
+    def __init__(
+        self, net: nn.Module, data: Data, recipe: Recipe, seed: int, device: torch.device, total: int, deterministic: bool, compiled: bool
+    ):
         # channels last: convolutions on a CPU and on tensor cores take it without a copy (1.5x on two cores)
         self.net = net.to(device, memory_format=torch.channels_last).train()
         self.data, self.recipe, self.device, self.total = data, recipe, device, total
         self.normalisation = Normalisation.measured(data.train, recipe.normalise)
         self.batches = Batches(data.train, recipe, self.normalisation, seed)
         self.optimiser = sgd(net, recipe)
-        self.stepper = Stepper(self.net, self.optimiser, self.batches, recipe, graph=device.type == "cuda" and not deterministic)
+        graph = device.type == "cuda" and not deterministic
+        self.stepper = Stepper(self.net, self.optimiser, self.batches, recipe, graph=graph, compiled=compiled)
         self.step, self.curve = 0, Curve()
         self.sums = self.stepper.sums  # loss and wrong answers since the last point
         self.since = 0
@@ -109,6 +114,7 @@ class _Run:
             "threads": torch.get_num_threads(),
             "torch": str(torch.__version__),  # a str of its own class, which a checkpoint cannot hold
             "repeatable": device.type == "cpu" or deterministic,
+            **({"compiled": True} if compiled else {}),  # only then, so that earlier checkpoints go on as exactly as they did
         }
         self.exact = self.conditions["repeatable"]
 

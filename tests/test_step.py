@@ -1,6 +1,10 @@
 """A step is a function of tensors that lie on the device, equals the step written out, and can be taken in several ways that agree."""
 
 import copy
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -154,6 +158,48 @@ def test_a_rate_in_a_tensor_gives_the_same_steps_and_leaves_a_number_behind(mome
     assert groups[0] == groups[1] and isinstance(groups[1][0]["lr"], float)
 
 
+class StandInGraph:
+    """A CUDA graph's stand-in on a CPU: capturing notes the call without running it, a replay runs it on the very tensors that it was noted with."""
+
+    capturing = None
+
+    def replay(self) -> None:
+        stepper, plan, rate = self.noted
+        with rate_in(rate, stepper.optimiser):
+            take_step(stepper.net, stepper.optimiser, *stepper.batches.gather(plan), stepper.sums, stepper.recipe)
+
+    @classmethod
+    @contextmanager
+    def capture(cls, graph: "StandInGraph", **_: object) -> Iterator[None]:
+        cls.capturing = graph
+        yield
+        cls.capturing = None
+
+    @classmethod
+    def take(cls, stepper: Stepper, plan: torch.Tensor) -> None:
+        if cls.capturing:
+            cls.capturing.noted = stepper, plan, stepper.optimiser.param_groups[0]["lr"]
+        else:
+            take_step(stepper.net, stepper.optimiser, *stepper.batches.gather(plan), stepper.sums, stepper.recipe)
+
+
+@pytest.mark.parametrize("changes", ("momentum_form=caffe", "momentum_form=torch,clip_norm=0.5", "step_limit=0.002", "warmup_iterations=2"))
+def test_a_replayed_step_sees_each_steps_own_plan_and_rate(changes: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("Stream", "stream", "current_stream", "device"):
+        monkeypatch.setattr(torch.cuda, name, MagicMock())
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", StandInGraph)
+    monkeypatch.setattr(torch.cuda, "graph", StandInGraph.capture)
+    monkeypatch.setattr(Stepper, "_take", lambda stepper, plan: StandInGraph.take(stepper, plan))
+    recipe = variant(changes)
+    (net, stepper), (other, without) = parts(recipe, graph=True), parts(recipe)
+    for step in range(15):  # over a drop of the rate, and the warm-up's end
+        stepper(step)
+        without(step)
+    torch.testing.assert_close(weights(net), weights(other), rtol=1e-5, atol=1e-6)  # the rate is rounded to float32
+    torch.testing.assert_close(stepper.sums, without.sums, rtol=1e-6, atol=0)
+    assert stepper.graph.graph is not None and isinstance(stepper.optimiser.param_groups[0]["lr"], float)
+
+
 def test_where_no_graph_can_be_captured_training_goes_on_without(monkeypatch: pytest.MonkeyPatch, capsys) -> None:  # noqa: ANN001
     recipe, tried = variant("pad=1"), []
 
@@ -196,3 +242,12 @@ def test_a_records_recipe_names_the_precision_only_where_it_is_not_float32(tmp_p
     assert record["recipe"]["precision"] == "bfloat16" and "precision=bfloat16" in record["command"]
     with pytest.raises(InputError, match="precision is 'float16': choose one of float32, bfloat16"):
         get_recipe("quick-digits,precision=float16")
+
+
+def test_a_compiled_run_is_the_same_up_to_rounding() -> None:
+    if not any(map(shutil.which, ("g++", "clang++", "c++"))):
+        pytest.skip("torch.compile needs a C++ compiler on a CPU")
+    recipe = variant("pad=1").replaced(iterations=12)
+    whole, compiled = (fit(parts(recipe)[0], small_data(), recipe, 0, "cpu", compiled=choice, progress=False) for choice in (False, True))
+    torch.testing.assert_close(weights(compiled.net), weights(whole.net), rtol=1e-4, atol=1e-5)
+    assert compiled.net.state_dict().keys() == whole.net.state_dict().keys() and not torch.equal(weights(compiled.net), weights(whole.net))
