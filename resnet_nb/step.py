@@ -1,8 +1,8 @@
 """One training step as a function of tensors that lie on the device, and the ways to take it: operation by operation, or as one CUDA graph.
 
-A ResNet-20's step is about 250 kernels of a few microseconds, and telling a GPU of each costs as long as computing it; a graph is told as one.
-What a graph holds has fixed addresses and no host input, so the batch comes from a row of a plan, the rate lies in a tensor, and loss and wrong
-answers are added up on the device.
+A step of a CIFAR net is hundreds of kernels of a few microseconds each, and launching one from the host takes about as long; a graph of them is
+launched as one. What a graph holds has fixed addresses and no host input, so the batch comes from a row of a plan, the rate lies in a tensor, and
+loss and wrong answers are added up on the device.
 """
 
 import threading
@@ -17,7 +17,7 @@ from resnet_nb.batches import Batches
 from resnet_nb.progress import Progress
 from resnet_nb.recipes import Recipe
 
-BLOCK = 100  # steps that are planned at a time: half a megabyte at 128 images a batch
+BLOCK = 100  # steps that are planned at a time: 0.4 MB at 128 images a batch
 WARM = 3  # steps before a graph is captured, in which libraries choose their kernels and the velocities come to be
 CAPTURING = threading.Lock()  # of all graphs of the process: beginning to capture synchronises the device, which another capture forbids
 
