@@ -30,7 +30,7 @@ from resnet_nb.data import Images
 from resnet_nb.models import build_model
 from resnet_nb.normalise import Normalisation
 from resnet_nb.recipes import get_recipe
-from resnet_nb.train import sgd, take_step
+from resnet_nb.step import sgd, take_step
 
 BATCH = 128
 COUNT = 10_000

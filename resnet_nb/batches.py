@@ -1,7 +1,8 @@
 """Training batches: which images, enlarged, cropped and mirrored how, as a function of (seed, iteration) and of nothing else.
 
 A batch is one gather from images that were enlarged and padded once: the side, the crop and the mirror image are in the indices. On two CPU
-cores that costs a hundredth of a training step of ResNet-20, where PIL and a DataLoader cost a third (benchmarks/training.py).
+cores that costs a hundredth of a training step of ResNet-20, where PIL and a DataLoader cost a third (benchmarks/training.py). What a block of
+batches holds is drawn on the host and moved to the device as one tensor, a plan; a batch is a function of one row of it.
 """
 
 import itertools
@@ -61,11 +62,13 @@ class Batches:
 
     def indices(self, step: int) -> np.ndarray:
         """(batch,) int64: which training images batch number `step`, counted from 0, holds."""
-        places = np.arange(step * self.size, (step + 1) * self.size)
-        epochs, within = np.divmod(places, self.count)
-        needed = np.unique(epochs).tolist()  # one, or two where the batch spans the end of an epoch
-        self.orders = {e: self.orders[e] if e in self.orders else permutation(self.seed, ORDER, e, self.count) for e in needed}
-        return np.array([self.orders[epoch][place] for epoch, place in zip(epochs.tolist(), within.tolist(), strict=True)])
+        return self._drawn(step * self.size, (step + 1) * self.size)
+
+    def _drawn(self, start: int, stop: int) -> np.ndarray:
+        """The images at places `start` to `stop` of all epochs' orders, one after another; the last epochs' orders are kept."""
+        epochs = range(start // self.count, -(-stop // self.count))
+        self.orders = {e: self.orders[e] if e in self.orders else permutation(self.seed, ORDER, e, self.count) for e in epochs}
+        return np.concatenate([self.orders[e][max(0, start - e * self.count) : stop - e * self.count] for e in epochs])
 
     def sides(self, step: int) -> np.ndarray:
         """(batch,) int64: the place among the recipe's `scales` of the side that each image of a batch has; zeros without them."""
@@ -78,19 +81,40 @@ class Batches:
         mirrored = (drawn[2] >> np.uint64(63)).astype(np.int64) if self.flip else np.zeros(self.size, np.int64)
         return offsets[0], offsets[1], mirrored
 
-    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
-        """Batch number `step`: images (batch, C, H, W) float32, channels last in memory, and labels (batch,) int64."""
-        sides = self.sides(step)
-        plan = np.stack([self.indices(step), *self.crops(step), self.starts[sides], self.padded_widths[sides]])
-        plan = torch.from_numpy(plan).to(self.pixels.device)
-        image, top, left, mirrored, start, padded_width = plan.unsqueeze(2)
-        rows = start + (top + self.rows) * padded_width
-        columns = left + torch.where(mirrored == 1, self.width - 1 - self.columns, self.columns)
+    def plan(self, first: int, count: int) -> Tensor:
+        """What the batches number `first` to `first + count - 1` hold, on the images' device: (count, 4, batch) int64.
+
+        The four: the image; where its crop begins among the image's pixels; how wide the image is, enlarged and padded; mirrored (1) or not.
+        A row of it is all that `gather` needs, so that a step that has one draws no numbers and asks the host for nothing.
+        """
+        images = self._drawn(first * self.size, (first + count) * self.size).reshape(count, self.size)
+        rows = []
+        for step in range(first, first + count):
+            sides, (tops, lefts, mirrored) = self.sides(step), self.crops(step)
+            widths = self.padded_widths[sides]
+            rows.append((self.starts[sides] + tops * widths + lefts, widths, mirrored))
+        plan = torch.from_numpy(np.concatenate([images[:, None], rows], 1))
+        if self.pixels.device.type == "cuda":
+            plan = plan.pin_memory()  # from other memory the copy would wait until the device has done all that it was given
+        return plan.to(self.pixels.device, non_blocking=True)
+
+    def gather(self, plan: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch of one row of a plan, (4, batch): images (batch, C, H, W) float32, channels last in memory, and labels (batch,) int64.
+
+        A function of tensors on the device alone, so that a CUDA graph can hold it.
+        """
+        image, origin, padded_width, mirrored = plan.unsqueeze(2)
+        rows = origin + self.rows * padded_width
+        columns = torch.where(mirrored == 1, self.width - 1 - self.columns, self.columns)
         within = (rows.unsqueeze(2) + columns.unsqueeze(1)).view(-1)
         where = (image * self.area).expand(-1, self.height * self.width).reshape(-1) + within
         pixels = self.pixels.index_select(0, where).to(torch.float32)
         floats = (pixels - self.mean.index_select(0, within)) * self.inverse_std
-        return floats.view(len(plan[0]), self.height, self.width, -1).permute(0, 3, 1, 2), self.labels[plan[0]]
+        return floats.view(len(image), self.height, self.width, -1).permute(0, 3, 1, 2), self.labels[plan[0]]
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+        """Batch number `step`, as `gather` returns it."""
+        return self.gather(self.plan(step, 1)[0])
 
 
 def _sizes(height: int, width: int, scales: tuple[int, ...]) -> list[tuple[int, int]]:

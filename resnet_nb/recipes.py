@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from resnet_nb.errors import InputError
 
 # fields added since, and the value with which a recipe is what it was
-LATER = {"stop_at_loss": 0.0, "clip_norm": 0.0, "step_limit": 0.0, "scales": ()}
+LATER = {"stop_at_loss": 0.0, "clip_norm": 0.0, "step_limit": 0.0, "scales": (), "precision": "float32"}
 LEAST = {
     "batch_size": 1, "iterations": 1, "curve_every": 1, "evaluations": 1, "average_batches": 1, "weight_decay": 0, "pad": 0,
     "warmup_iterations": 0, "warmup_rate": 0, "warmup_from_depth": 0, "stop_at_loss": 0, "clip_norm": 0, "step_limit": 0,
@@ -21,6 +21,7 @@ CHOICES = {
     "normalise": ("pixel-mean", "channel-mean", "channel-mean-std"),
     "border": ("mean", "black"),
     "statistics": ("moving", "average"),
+    "precision": ("float32", "bfloat16"),
 }
 RISING = {"drops": "iterations", "scales": "sides in pixels"}  # fields that are numbers in rising order, and of what
 
@@ -46,6 +47,8 @@ class Recipe:
     step_limit: the largest norm of a convolution's step, as a share of the norm of its weights; 0 is no limit. The velocity stays as it is.
     scales: short sides in pixels (section 3.4, after Simonyan and Zisserman): at each iteration every image is enlarged to one of them, drawn
         with equal chances, and the crop has the images' own size. None: the images as they are. A mean for each pixel fits one side alone.
+    precision: of the training step's forward and backward pass: "float32", or "bfloat16" where autocast thinks it safe. The weights, their
+        updates, the loss and all evaluation are in float32 in any case.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Recipe:
     clip_norm: float = 0.0
     step_limit: float = 0.0
     scales: tuple[int, ...] = ()
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         for field, choices in CHOICES.items():

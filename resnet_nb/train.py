@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from resnet_nb import __version__
 from resnet_nb.batches import Batches
@@ -24,6 +23,7 @@ from resnet_nb.evaluate import Errors, average_statistics, error_rates
 from resnet_nb.normalise import Normalisation
 from resnet_nb.progress import Progress
 from resnet_nb.recipes import Recipe
+from resnet_nb.step import Stepper, sgd
 
 
 @dataclass
@@ -67,6 +67,7 @@ def fit(
     folder: RunFolder | None = None,
     checkpoint_seconds: float = 30,
     deterministic: bool = False,
+    compiled: bool = False,
     progress: bool = True,
     on_point: Callable[[Curve], None] | None = None,
 ) -> Fit:
@@ -75,12 +76,13 @@ def fit(
     seed: of the batches; the net has been initialised already. iterations: truncates the recipe and never rescales it.
     folder: where checkpoints go, every `checkpoint_seconds` and on Ctrl-C; where one lies already, the run goes on from there.
     deterministic: on CUDA, repeatable kernels, so that a resumed run is bit-identical; on a CPU it is in any case (same machine, threads).
+    compiled: torch.compile fuses the net's training pass: the same up to rounding, after minutes of compiling where the net is deep.
     on_point: called with the curve after each new point of it.
     Raises RunError when the loss is not finite, memory runs out, or the run is interrupted (the state is safe in `folder`).
     """
     place = resolve_device(device)
     with _repeatable(place, deterministic), _out_of_memory_explained(place):
-        run = _Run(net, data.to(place), recipe, seed, place, iterations or recipe.iterations, deterministic)
+        run = _Run(net, data.to(place), recipe, seed, place, iterations or recipe.iterations, deterministic, compiled)
         if folder is not None:
             run.resume(folder)
         run.go(folder, checkpoint_seconds, progress, on_point)
@@ -90,15 +92,19 @@ def fit(
 class _Run:
     """One run's state, and the step that moves it on."""
 
-    def __init__(self, net: nn.Module, data: Data, recipe: Recipe, seed: int, device: torch.device, total: int, deterministic: bool):
+    def __init__(
+        self, net: nn.Module, data: Data, recipe: Recipe, seed: int, device: torch.device, total: int, deterministic: bool, compiled: bool
+    ):
         # channels last: convolutions on a CPU and on tensor cores take it without a copy (1.5x on two cores)
         self.net = net.to(device, memory_format=torch.channels_last).train()
         self.data, self.recipe, self.device, self.total = data, recipe, device, total
         self.normalisation = Normalisation.measured(data.train, recipe.normalise)
         self.batches = Batches(data.train, recipe, self.normalisation, seed)
         self.optimiser = sgd(net, recipe)
+        graph = device.type == "cuda" and not deterministic
+        self.stepper = Stepper(self.net, self.optimiser, self.batches, recipe, graph=graph, compiled=compiled)
         self.step, self.curve = 0, Curve()
-        self.sums = torch.zeros(2, device=device)  # loss and wrong answers since the last point
+        self.sums = self.stepper.sums  # loss and wrong answers since the last point
         self.since = 0
         self.seconds, self.resumed_at = 0.0, []
         self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -108,6 +114,7 @@ class _Run:
             "threads": torch.get_num_threads(),
             "torch": str(torch.__version__),  # a str of its own class, which a checkpoint cannot hold
             "repeatable": device.type == "cpu" or deterministic,
+            **({"compiled": True} if compiled else {}),  # only then, so that earlier checkpoints go on as exactly as they did
         }
         self.exact = self.conditions["repeatable"]
 
@@ -119,7 +126,8 @@ class _Run:
         self.net.load_state_dict(state["net"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.since, self.seconds = state["step"], state["since"], state["seconds"]
-        self.sums, self.started = state["sums"].to(self.device), state["started"]
+        self.sums.copy_(state["sums"])
+        self.started = state["started"]
         self.curve = Curve([tuple(p) for p in state["running"]], [tuple(p) for p in state["evaluated"]])
         self.resumed_at = [*state["resumed_at"], self.step]
         # bit-identical only where nothing that rounds differently has changed
@@ -176,8 +184,7 @@ class _Run:
 
     def take_step(self) -> None:
         """One update with the schedule's rate."""
-        set_rate(self.optimiser, self.recipe.rate_at(self.step), self.recipe.momentum_form)
-        take_step(self.net, self.optimiser, *self.batches(self.step), self.sums, self.recipe)
+        self.stepper(self.step)
         self.step += 1
         self.since += 1
 
@@ -216,61 +223,6 @@ class _Run:
             self.net, self.normalisation, self.curve, self.step, train, validation, test,
             warmup[0] if warmup else None, self.seconds, self.resumed_at, self.exact, self.started,
         )  # fmt: skip
-
-
-def take_step(net: nn.Module, optimiser: torch.optim.Optimizer, images: Tensor, labels: Tensor, sums: Tensor, recipe: Recipe) -> None:
-    """One update on one batch; its loss and share of wrong answers are added to `sums` (2,), so that nothing waits for the device."""
-    scores = net(images)
-    loss = F.cross_entropy(scores, labels)
-    optimiser.zero_grad()
-    loss.backward()
-    if recipe.clip_norm:
-        nn.utils.clip_grad_norm_(net.parameters(), recipe.clip_norm)
-    if recipe.step_limit:
-        _limited_step(net, optimiser, recipe.step_limit)
-    else:
-        optimiser.step()
-    sums += torch.stack([loss.detach(), (scores.argmax(1) != labels).float().mean()])
-
-
-@torch.no_grad()
-def _limited_step(net: nn.Module, optimiser: torch.optim.Optimizer, limit: float) -> None:
-    """The optimiser's step, shortened for each convolution to `limit` times the norm of its weights."""
-    kernels = [parameter for parameter in net.parameters() if parameter.ndim == 4]
-    before = [kernel.clone() for kernel in kernels]
-    optimiser.step()
-    for kernel, old in zip(kernels, before, strict=True):
-        step = kernel - old
-        share = step.norm() / (limit * old.norm())
-        kernel.copy_(torch.where(share > 1, old + step / share, kernel))
-
-
-def sgd(net: nn.Module, recipe: Recipe) -> torch.optim.SGD:
-    """The recipe's optimiser at the rate of its first step. Fused: one kernel for all parameters, the same arithmetic."""
-    fused = next(net.parameters()).device.type != "mps"
-    return torch.optim.SGD(_decay_groups(net, recipe), recipe.rate_at(0), recipe.momentum, fused=fused)
-
-
-def set_rate(optimiser: torch.optim.Optimizer, rate: float, momentum_form: str) -> None:
-    """Change the learning rate. In Caffe's form the velocity keeps its size, which torch's buffers hold divided by the rate."""
-    old = optimiser.param_groups[0]["lr"]
-    if rate == old:
-        return
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-    if momentum_form == "caffe":
-        for buffers in optimiser.state.values():
-            if buffers.get("momentum_buffer") is not None:
-                buffers["momentum_buffer"].mul_(old / rate)
-
-
-def _decay_groups(net: nn.Module, recipe: Recipe) -> list[dict]:
-    """Parameter groups with and without weight decay; weights have more than one dimension, biases, scales and offsets do not."""
-    if recipe.decay_on == "all":
-        return [{"params": list(net.parameters()), "weight_decay": recipe.weight_decay}]
-    weights = [parameter for parameter in net.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in net.parameters() if parameter.ndim <= 1]
-    return [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
 @contextmanager

@@ -225,3 +225,24 @@ def test_recipes_are_frozen_and_their_choices_checked() -> None:
     for field in ("momentum_form", "decay_on", "normalise", "border", "statistics"):
         with pytest.raises(InputError, match=field):
             dataclasses.replace(recipe, **{field: "nonsense"})
+
+
+@pytest.mark.parametrize("recipe", (Recipe("test", batch_size=16), scaled(), scaled(batch_size=70, flip=False, border="black")))
+def test_a_plans_rows_give_the_batches_drawn_image_by_image(recipe: Recipe) -> None:
+    batches, _ = make(recipe)
+    plan = batches.plan(2, 5)
+    assert plan.shape == (5, 4, recipe.batch_size) and plan.dtype == torch.int64
+    for row, step in zip(plan, range(2, 7), strict=True):
+        sides, (tops, lefts, mirrored) = batches.sides(step), batches.crops(step)
+        widths = 8 + 2 * recipe.pad if not recipe.scales else np.array(recipe.scales)[sides] + 2 * recipe.pad
+        before = np.concatenate([[0], np.cumsum((np.array(recipe.scales or [8]) + 2 * recipe.pad) ** 2)])[sides]
+        assert np.array_equal(row[0], batches.indices(step)) and np.array_equal(row[1], before + tops * widths + lefts)
+        assert (row[2].numpy() == widths).all() and np.array_equal(row[3], mirrored)
+        for found, expected in zip(batches.gather(row), batches(step), strict=True):
+            assert torch.equal(found, expected)
+
+
+@given(count=st.integers(1, 70), size=st.integers(1, 40), first=st.integers(0, 30), steps=st.integers(1, 12))
+def test_a_block_is_planned_as_its_steps_are_one_by_one(count: int, size: int, first: int, steps: int) -> None:
+    batches, _ = make(Recipe("test", batch_size=size), count)
+    assert torch.equal(batches.plan(first, steps), torch.cat([batches.plan(step, 1) for step in range(first, first + steps)]))

@@ -1,5 +1,7 @@
 """What has to hold on a CUDA device: run with `pytest -m gpu` on a machine that has one; it takes about a minute."""
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,19 +15,29 @@ from resnet_nb.errors import RunError
 from resnet_nb.models import build_model
 from resnet_nb.normalise import Normalisation
 from resnet_nb.recipes import Recipe
+from resnet_nb.step import BLOCK, WARM, Stepper, sgd
 from resnet_nb.train import Fit, fit
 
 pytestmark = pytest.mark.gpu
 RECIPE = Recipe("test", batch_size=16, iterations=12, rate=0.05, drops=(6, 9), warmup_iterations=0, curve_every=4, evaluations=3)
 
 
-def train(device: str, folder: RunFolder | None = None, stop_at: int | None = None, **options: object) -> Fit:
+@pytest.fixture
+def full_float32() -> Iterator[None]:
+    """Convolutions in float32 throughout, not in TF32."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32 = before
+
+
+def train(device: str, folder: RunFolder | None = None, stop_at: int | None = None, recipe: Recipe = RECIPE, **options: object) -> Fit:
     def stop(curve) -> None:  # noqa: ANN001
         if curve.running[-1][0] == stop_at:
             raise KeyboardInterrupt
 
     net = build_model("resnet8", width=4, in_channels=1, classes=4)
-    return fit(net, small_data(), RECIPE, device=device, folder=folder, checkpoint_seconds=0, progress=False, on_point=stop, **options)
+    return fit(net, small_data(), recipe, device=device, folder=folder, checkpoint_seconds=0, progress=False, on_point=stop, **options)
 
 
 def test_auto_takes_the_gpu_and_knows_its_name() -> None:
@@ -45,13 +57,8 @@ def test_cpu_and_gpu_see_the_same_batches() -> None:
         torch.testing.assert_close(ours, theirs.cpu(), rtol=1e-6, atol=1e-6)
 
 
-def test_the_first_steps_agree_with_the_cpus() -> None:
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        losses = [[loss for _, loss, _ in train(device, iterations=8).curve.running] for device in ("cpu", "cuda")]
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
+def test_the_first_steps_agree_with_the_cpus(full_float32: None) -> None:
+    losses = [[loss for _, loss, _ in train(device, iterations=8).curve.running] for device in ("cpu", "cuda")]
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
@@ -68,3 +75,97 @@ def test_a_deterministic_run_repeats_and_resumes_to_the_last_bit(tmp_path: Path)
 
 def test_a_run_that_may_differ_says_so() -> None:
     assert not train("cuda").exact and train("cpu").exact
+
+
+def stepper(recipe: Recipe, **options: bool) -> Stepper:
+    """What takes the steps of a small net on the GPU."""
+    net = build_model("resnet8", width=4, in_channels=1, classes=4).to("cuda", memory_format=torch.channels_last).train()
+    images = small_data().train.to(torch.device("cuda"))
+    batches = Batches(images, recipe, Normalisation.measured(images, recipe.normalise), seed=0)
+    return Stepper(net, sgd(net, recipe), batches, recipe, **options)
+
+
+def state(taken: Stepper) -> torch.Tensor:
+    return torch.cat([tensor.double().flatten() for tensor in (*taken.net.state_dict().values(), taken.sums)]).cpu()
+
+
+TWENTY = RECIPE.replaced(iterations=20, drops=(10, 15))
+
+
+@pytest.mark.parametrize(
+    "changes", ({}, {"momentum_form": "torch", "decay_on": "all"}, {"clip_norm": 0.5, "step_limit": 0.01}, {"warmup_iterations": 6})
+)
+def test_twenty_steps_of_a_graph_equal_those_taken_without_over_drops_of_the_rate(changes: dict, full_float32: None) -> None:
+    recipe = TWENTY.replaced(**changes)
+    graph, without = stepper(recipe, graph=True), stepper(recipe)
+    for step in range(20):
+        graph(step)
+        without(step)
+    assert graph.graph is not None and graph.graph.graph is not None
+    torch.testing.assert_close(state(graph), state(without), rtol=1e-3, atol=1e-4)
+
+
+def test_a_graphs_run_resumes_after_its_capture_and_a_drop_of_the_rate(full_float32: None, tmp_path: Path) -> None:
+    whole = train("cuda", recipe=TWENTY)
+    with RunFolder(tmp_path, {}) as folder, pytest.raises((KeyboardInterrupt, RunError)):
+        train("cuda", folder, stop_at=12, recipe=TWENTY)
+    with RunFolder(tmp_path, {}) as folder:
+        assert isinstance(folder.load_checkpoint()["optimiser"]["param_groups"][0]["lr"], float)
+        resumed = train("cuda", folder, recipe=TWENTY)
+    assert resumed.resumed_at == [11] and not resumed.exact
+    for ours, theirs in zip(whole.net.state_dict().values(), resumed.net.state_dict().values(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("graph", (True, False))
+def test_no_step_waits_for_the_device(graph: bool) -> None:
+    taken = stepper(RECIPE, graph=graph)
+    for step in range(WARM + 1):
+        taken(step)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for step in range(WARM + 1, BLOCK + 5):  # over the end of a block, where the next plan is moved
+            taken(step)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.isfinite(state(taken)).all()
+
+
+def test_two_nets_side_by_side_end_as_each_alone(full_float32: None) -> None:
+    recipes = TWENTY, TWENTY.replaced(rate=0.02)
+    alone, together = ([stepper(recipe, graph=True) for recipe in recipes] for _ in range(2))
+
+    def twenty(taken: Stepper) -> None:
+        with torch.cuda.stream(torch.cuda.Stream()):
+            for step in range(20):
+                taken(step)
+
+    torch.cuda.synchronize()  # what the nets are made of comes from another stream
+    for taken in alone:
+        twenty(taken)
+    torch.cuda.synchronize()
+    threads = [threading.Thread(target=twenty, args=(taken,)) for taken in together]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    torch.cuda.synchronize()
+    for ours, theirs in zip(together, alone, strict=True):
+        assert ours.graph is not None and ours.graph.graph is not None
+        torch.testing.assert_close(state(ours), state(theirs), rtol=1e-3, atol=1e-4)
+
+
+def test_bfloat16_trains_nearly_as_float32_and_keeps_its_weights_in_it() -> None:
+    whole, half = (train("cuda", recipe=TWENTY.replaced(precision=precision)) for precision in ("float32", "bfloat16"))
+    losses = [[loss for _, loss, _ in done.curve.running] for done in (whole, half)]
+    assert losses[0] != losses[1] and losses[1] == pytest.approx(losses[0], rel=0.1)
+    assert {tensor.dtype for tensor in half.net.state_dict().values()} == {torch.float32, torch.int64}
+
+
+def test_a_compiled_steps_graph_agrees_with_the_step(full_float32: None) -> None:
+    graph, without = stepper(TWENTY, graph=True, compiled=True), stepper(TWENTY)
+    for step in range(20):
+        graph(step)
+        without(step)
+    assert graph.graph is not None
+    torch.testing.assert_close(state(graph), state(without), rtol=1e-3, atol=1e-3)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from small_data import small_data
 from torch import nn
 
+from resnet_nb import step as step_module
 from resnet_nb import train
 from resnet_nb.batches import Batches
 from resnet_nb.checkpoints import RunFolder, read_model
@@ -129,7 +130,7 @@ class Stopped(Exception):
 
 def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the step after `step` fail as a killed process would: nothing is saved any more."""
-    real, taken = train.take_step, []
+    real, taken = step_module.take_step, []
 
     def counted(*arguments: object) -> None:
         if len(taken) == step:
@@ -137,7 +138,7 @@ def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
         taken.append(1)
         real(*arguments)
 
-    monkeypatch.setattr(train, "take_step", counted)
+    monkeypatch.setattr(step_module, "take_step", counted)
 
 
 @pytest.mark.parametrize("step", (1, 5, 6, 7, 11))
@@ -202,7 +203,7 @@ def test_running_out_of_memory_names_the_remedy(error: Exception, monkeypatch: p
     def raises(*arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr(train, "take_step", raises)
+    monkeypatch.setattr(step_module, "take_step", raises)
     with pytest.raises(RunError, match="smaller --width"):
         fit(net(), small_data(), RECIPE, device="cpu", progress=False)
 
