@@ -161,7 +161,7 @@ def train(
         )  # fmt: skip
     except RunStopped as stopped:
         if as_json:
-            _print_json({"finished": False, "model": model, "iteration": stopped.iteration, "iterations": stopped.iterations})
+            _print_json({"finished": False, "model": model, **stopped.as_dict()})
         else:
             print(stopped)
         return

@@ -153,7 +153,7 @@ def sweep(study: Study, jobs: int | None = None, more: tuple[str, ...] = (), dea
     records.check_writable()
     threads = () if jobs == 1 else ("--threads", "1")
     runs = list({json.dumps(run.asked): run for run in (_read(words, more, threads) for words in study.commands)}.values())
-    filed = _recorded(study.name)
+    filed = recorded(study.name)
     outcomes = {run.words: Outcome(run.words, "skipped", "recorded before", run.iterations) for run in runs if run.asked in filed}
     waiting = [run for run in runs if run.words not in outcomes]
     if waiting:
@@ -174,9 +174,9 @@ def sweep(study: Study, jobs: int | None = None, more: tuple[str, ...] = (), dea
 def summary(study: Study, outcomes: list[Outcome]) -> str:
     """One sentence on a sweep."""
     counts = Counter(outcome.kind for outcome in outcomes)
-    recorded = f"{study.name}: {counts['done'] + counts['skipped']} of {len(outcomes)} runs are recorded, {counts['skipped']} of them before"
+    line = f"{study.name}: {counts['done'] + counts['skipped']} of {len(outcomes)} runs are recorded, {counts['skipped']} of them before"
     rest = [f"{counts[kind]} {what}" for kind, what in (("failed", "failed"), ("stopped", "stopped"), ("left", "not begun")) if counts[kind]]
-    return f"{recorded}; {', '.join(rest)}: the same command goes on." if rest else f"{recorded}."
+    return f"{line}; {', '.join(rest)}: the same command goes on." if rest else f"{line}."
 
 
 def _read(words: tuple[str, ...], more: tuple[str, ...], threads: tuple[str, ...]) -> Run:
@@ -205,8 +205,8 @@ def _deciding(asked: dict) -> dict:
     return {**{name: asked[name] for name in DECIDING}, "recipe": recipe.name, "iterations": asked["iterations"] or recipe.iterations}
 
 
-def _recorded(study: str) -> list[dict]:
-    """What the sound records of a study were asked for, by the commands that repeat them."""
+def recorded(study: str) -> list[dict]:
+    """What the study's sound records of training runs were asked for, read from the commands that repeat them, as in `Run.asked`."""
     found = []
     for path in sorted((records.results_dir() / study).glob("[!.]*.json")):
         with contextlib.suppress(InputError):  # damaged, or of an older command line: to be done again

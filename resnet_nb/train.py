@@ -185,7 +185,7 @@ class _Run:
                 if broken:
                     raise RunError(f"Interrupted at iteration {self.step}: {_goes_on(folder)}.")
                 if stopped:
-                    raise RunStopped(self.step, self.total, _goes_on(folder))
+                    raise RunStopped(self.step, self.total, folder)
 
     def take_step(self) -> None:
         """One update with the schedule's rate."""
@@ -286,18 +286,22 @@ def _decay_groups(net: nn.Module, recipe: Recipe) -> list[dict]:
     return [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
+class RunStopped(RunError):
+    """A run that stopped where `until` said so: `iteration` of `iterations`. Its state is safe in `folder`, where it has one."""
+
+    def __init__(self, iteration: int, iterations: int, folder: RunFolder | None):
+        super().__init__(f"Stopped at iteration {iteration} of {iterations}: {_goes_on(folder)}.")
+        self.iteration, self.iterations, self.folder = iteration, iterations, folder and folder.path
+
+    def as_dict(self) -> dict:
+        """For JSON."""
+        return {"iteration": self.iteration, "iterations": self.iterations, "folder": self.folder and str(self.folder)}
+
+
 def _goes_on(folder: RunFolder | None) -> str:
     if folder is None:
         return "without a folder nothing was kept"
     return f"the same command{' without --fresh' if folder.fresh else ''} goes on from {folder.path}"
-
-
-class RunStopped(RunError):
-    """A run that stopped where `until` said so: `iteration` of `iterations`. Its state is safe in its folder."""
-
-    def __init__(self, iteration: int, iterations: int, where: str):
-        super().__init__(f"Stopped at iteration {iteration} of {iterations}: {where}.")
-        self.iteration, self.iterations = iteration, iterations
 
 
 @contextmanager
