@@ -1,8 +1,11 @@
 """The command line, `resnet-nb`: names and options to calls, results to standard output, everything else to standard error."""
 
 import json
+import math
 import sys
+import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -48,6 +51,8 @@ Normalise = Annotated[str | None, typer.Option(help="Measure on the training ima
 GivenNorm = Annotated[str | None, typer.Option("--norm", help="batch or none, as for train [default: beside the weights, or batch].")]
 ConvBias = Annotated[bool, typer.Option("--conv-bias", help="The convolutions have biases beside batch normalisation.")]
 
+MaxMinutes = Annotated[float | None, typer.Option(help="Stop safely after so long, with status 0; the same command goes on [default: no limit].")]
+
 ClassNames = Annotated[
     Path | None, typer.Option("--classes", help="A file with a name a line, or a folder of class folders [default: the weights' own names].")
 ]
@@ -72,6 +77,13 @@ def _say(text: str) -> None:
 
 def _print_json(value: object) -> None:
     print(json.dumps(value, indent=1, allow_nan=False))
+
+
+def _deadline(minutes: float | None) -> float:
+    """The time of time.monotonic() at which so many minutes from now are over."""
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise InputError(f"--max-minutes {minutes:g}: give a number of minutes greater than 0.")
+    return math.inf if minutes is None else time.monotonic() + 60 * minutes
 
 
 def _pairs(texts: list[str] | None) -> list[tuple[str, str]]:
@@ -106,6 +118,7 @@ def run_command(
 
 @app.command()
 def train(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(help="plain20, resnet56, resnet20-B, imagenet:resnet34, torchvision:NAME, timm:NAME ...")],
     data: DataName = "digits",
     data_root: DataRoot = None,
@@ -121,6 +134,7 @@ def train(
     study: Annotated[str | None, typer.Option(help="Also file the record under results/STUDY/.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start again, whatever the folder holds.")] = False,
     checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Seconds between checkpoints.")] = 30,
+    max_minutes: MaxMinutes = None,
     device: Device = "auto",
     threads: Threads = None,
     deterministic: Annotated[bool, typer.Option("--deterministic", help="CUDA: kernels that repeat to the last bit.")] = False,
@@ -128,19 +142,29 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train one network, or go on with a run that was stopped; leaves weights.pt and record.json in the run's folder."""
+    deadline = _deadline(max_minutes)
+    stops: Callable[[int], bool] = context.obj or (lambda iteration: False)  # given by a sweep, which is told of every iteration so
     from resnet_nb import runs
     from resnet_nb.data import load_data
     from resnet_nb.recipes import get_recipe
+    from resnet_nb.train import RunStopped
 
     runs.set_threads(threads)
     planned = runs.plan(
         model, get_recipe(recipe, data), seed, iterations=iterations, width=width, init=init, deterministic=deterministic, norm=norm
     )
     loaded = load_data(data, data_root, split=split, download=download, image_size=image_size)
-    record, folder, new = runs.train(
-        planned, loaded, out, device=device, study=study, fresh=fresh, checkpoint_seconds=checkpoint_seconds
-    )
-    final = record["final"]
+    try:
+        record, folder, new = runs.train(
+            planned, loaded, out, device=device, study=study, fresh=fresh, checkpoint_seconds=checkpoint_seconds,
+            until=lambda iteration: stops(iteration) or time.monotonic() >= deadline,
+        )  # fmt: skip
+    except RunStopped as stopped:
+        if as_json:
+            _print_json({"finished": False, "model": model, **stopped.as_dict()})
+        else:
+            print(stopped)
+        return
     _say(f"data: {loaded.source}")
     _say(f"{'done' if new else 'nothing left to do, the run is complete'}: {folder}")
     if study:
@@ -148,10 +172,16 @@ def train(
     if as_json:
         _print_json(record)
     else:
-        print(
-            f"{model} after {final['iteration']} iterations: training error {final['train_error']:.2f} %, "
-            f"test error {final['test_error']:.2f} % (1-crop, {record['data']['test_images']:,} images)"
-        )
+        print(final_line(record))
+
+
+def final_line(record: dict) -> str:
+    """A training run's record in a line."""
+    final = record["final"]
+    return (
+        f"{record['model']['name']} after {final['iteration']} iterations: training error {final['train_error']:.2f} %, "
+        f"test error {final['test_error']:.2f} % (1-crop, {record['data']['test_images']:,} images)"
+    )
 
 
 @app.command()
@@ -378,22 +408,32 @@ def diagnose(
 
 
 @app.command()
-def study(
-    file: Annotated[Path, typer.Argument(help="A study file, such as studies/digits-degradation.yaml.")],
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, each in a process with one CPU thread.")] = 1,
+def sweep(
+    study: Annotated[str, typer.Argument(help="A study file, or the name of one in studies/, such as digits-degradation.")],
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Runs at a time, each in a process with one CPU thread [default: as many as the device has room for].")
+    ] = None,
+    max_minutes: MaxMinutes = None,
     data_root: DataRoot = None,
-    device: Device = "auto",
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps [default: the study's, or auto].")] = None,
+    as_json: Json = False,
 ) -> None:
-    """Run the many runs of a study; what is recorded is skipped, what was stopped goes on."""
-    from resnet_nb.studies import read_study, run_study
+    """Do the many runs of a study, side by side; what is recorded is skipped, what was stopped goes on. Exit status 1 if a run failed."""
+    deadline = _deadline(max_minutes)
+    from resnet_nb import studies
 
-    more = ("--device", device, *(("--data-root", str(data_root)) if data_root else ()))
-    found = read_study(file)
-    failed = run_study(found, jobs, more)
-    for words, why in failed:
-        _say(f"failed: resnet-nb {' '.join(words)}: {why}")
-    print(f"{found.name}: {len(found.commands) - len(failed)} of {len(found.commands)} runs are recorded")
-    if failed:
+    found = studies.read_study(studies.find_study(study))
+    words = {"--device": device, "--data-root": data_root}
+    more = tuple(word for name, value in words.items() if value is not None for word in (name, str(value)))
+    outcomes = studies.sweep(found, jobs, more, deadline)
+    by_kind = {kind: [outcome for outcome in outcomes if outcome.kind == kind] for kind in ("done", "skipped", "stopped", "failed", "left")}
+    for outcome in by_kind["failed"]:
+        _say(f"failed: resnet-nb {' '.join(outcome.words)}: {outcome.said}")
+    if as_json:
+        _print_json({"study": found.name, **{kind: [outcome.as_dict() for outcome in those] for kind, those in by_kind.items()}})
+    else:
+        print(studies.summary(found, outcomes))
+    if by_kind["failed"]:
         raise typer.Exit(1)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,10 +88,12 @@ def train(
     fresh: bool = False,
     checkpoint_seconds: float = 30,
     progress: bool = True,
+    until: Callable[[int], bool] | None = None,
 ) -> tuple[dict, Path, bool]:
     """Run `plan`, or what is left of it, in the folder `out` (`runs/NAME` when None).
 
     Returns the record, the folder, and whether there was anything left to do. With `study` the record is also filed under results/STUDY/.
+    until: as in `fit`, whose RunStopped is raised; the training of the net that a grown one starts from is not cut short.
     """
     if study is not None:
         records.check_study(study)  # before hours of work, not after them
@@ -105,7 +108,7 @@ def train(
             net = _initial_net(plan, data, device, progress, trained=folder.load_checkpoint() is None)
             done = fit(
                 net, data, plan.recipe, plan.seed, device, iterations=plan.iterations, folder=folder,
-                checkpoint_seconds=checkpoint_seconds, deterministic=plan.deterministic, progress=progress,
+                checkpoint_seconds=checkpoint_seconds, deterministic=plan.deterministic, progress=progress, until=until,
             )  # fmt: skip
             record = records.signed(_record(plan, data, described, done, device))
             records.validate(record)

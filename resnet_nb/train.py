@@ -70,6 +70,7 @@ def fit(
     compiled: bool = False,
     progress: bool = True,
     on_point: Callable[[Curve], None] | None = None,
+    until: Callable[[int], bool] | None = None,
 ) -> Fit:
     """Train `net` in place on `data` with `recipe`, and evaluate it.
 
@@ -78,14 +79,16 @@ def fit(
     deterministic: on CUDA, repeatable kernels, so that a resumed run is bit-identical; on a CPU it is in any case (same machine, threads).
     compiled: torch.compile fuses the net's training pass: the same up to rounding, after minutes of compiling where the net is deep.
     on_point: called with the curve after each new point of it.
-    Raises RunError when the loss is not finite, memory runs out, or the run is interrupted (the state is safe in `folder`).
+    until: asked after each step, with the number of steps taken; where it says True, and steps are left, the run stops with its checkpoint.
+    Raises RunError when the loss is not finite, memory runs out, or the run is interrupted (the state is safe in `folder`); RunStopped, which
+    is one, where `until` stops it.
     """
     place = resolve_device(device)
     with _repeatable(place, deterministic), _out_of_memory_explained(place):
         run = _Run(net, data.to(place), recipe, seed, place, iterations or recipe.iterations, deterministic, compiled)
         if folder is not None:
             run.resume(folder)
-        run.go(folder, checkpoint_seconds, progress, on_point)
+        run.go(folder, checkpoint_seconds, progress, on_point, until)
         return run.finish()
 
 
@@ -157,7 +160,14 @@ class _Run:
         reached = bool(self.curve.running) and self.since == 0 and self.curve.running[-1][1] < self.recipe.stop_at_loss
         return self.step >= self.total or reached
 
-    def go(self, folder: RunFolder | None, every: float, progress: bool, on_point: Callable[[Curve], None] | None) -> None:
+    def go(
+        self,
+        folder: RunFolder | None,
+        every: float,
+        progress: bool,
+        on_point: Callable[[Curve], None] | None,
+        until: Callable[[int], bool] | None,
+    ) -> None:
         """Take the steps that are left."""
         bar = Progress(self.step, self.total, progress)
         started = saved = time.monotonic()
@@ -174,13 +184,16 @@ class _Run:
                 if on_point is not None and self.since == 0:
                     on_point(self.curve)
                 bar.advance()
-                due = interrupted.is_set() or self.over or time.monotonic() - saved >= every
+                broken = interrupted.is_set()  # once: what comes after the checkpoint waits for the next step's
+                stopped = until is not None and until(self.step) and not self.over
+                due = broken or stopped or self.over or time.monotonic() - saved >= every
                 if folder is not None and due:
                     folder.save_checkpoint(self.state())
                     saved = time.monotonic()
-                if interrupted.is_set():
-                    where = f"the same command goes on from {folder.path}" if folder else "without a folder nothing was kept"
-                    raise RunError(f"Interrupted at iteration {self.step}: {where}.")
+                if broken:
+                    raise RunError(f"Interrupted at iteration {self.step}: {_goes_on(folder)}.")
+                if stopped:
+                    raise RunStopped(self.step, self.total, folder)
 
     def take_step(self) -> None:
         """One update with the schedule's rate."""
@@ -223,6 +236,24 @@ class _Run:
             self.net, self.normalisation, self.curve, self.step, train, validation, test,
             warmup[0] if warmup else None, self.seconds, self.resumed_at, self.exact, self.started,
         )  # fmt: skip
+
+
+class RunStopped(RunError):
+    """A run that stopped where `until` said so: `iteration` of `iterations`. Its state is safe in `folder`, where it has one."""
+
+    def __init__(self, iteration: int, iterations: int, folder: RunFolder | None):
+        super().__init__(f"Stopped at iteration {iteration} of {iterations}: {_goes_on(folder)}.")
+        self.iteration, self.iterations, self.folder = iteration, iterations, folder and folder.path
+
+    def as_dict(self) -> dict:
+        """For JSON."""
+        return {"iteration": self.iteration, "iterations": self.iterations, "folder": self.folder and str(self.folder)}
+
+
+def _goes_on(folder: RunFolder | None) -> str:
+    if folder is None:
+        return "without a folder nothing was kept"
+    return f"the same command{' without --fresh' if folder.fresh else ''} goes on from {folder.path}"
 
 
 @contextmanager

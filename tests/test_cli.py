@@ -229,3 +229,36 @@ def test_weights_that_hold_nan_give_no_error_rate(whole: Path, tmp_path: Path, m
     words = ("evaluate", "plain8", "--weights", str(tmp_path / "w.pt"), "--width", "4", "--mean")
     assert "not numbers" in refuse(*words, "0.3", monkeypatch=monkeypatch, capsys=capsys)
     assert "finite" in refuse(*words, "nan", monkeypatch=monkeypatch, capsys=capsys)
+
+
+def test_a_run_out_of_time_is_no_failure_and_goes_on_to_the_same_weights(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    words = [*TRAIN, "--out", str(folder)]
+    short = CliRunner().invoke(cli.app, [*words, "--max-minutes", "0.000001"], catch_exceptions=False)
+    assert short.exit_code == 0 and short.stdout == f"Stopped at iteration 1 of 200: the same command goes on from {folder}.\n"
+    again = CliRunner().invoke(cli.app, [*words, "--max-minutes", "0.0001", "--json"], catch_exceptions=False)
+    assert again.exit_code == 0
+    assert json.loads(again.stdout) == {"finished": False, "model": "plain8", "iteration": 2, "iterations": 200, "folder": str(folder)}
+    assert (folder / "checkpoint.pt").exists() and not (folder / "record.json").exists()
+    rest = CliRunner().invoke(cli.app, [*words, "--max-minutes", "1000"], catch_exceptions=False)
+    assert rest.exit_code == 0 and rest.stdout.startswith("plain8 after 200 iterations: ")
+    ours, theirs = final_weights(folder), final_weights(whole)
+    assert list(ours) == list(theirs) and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert records.read_record(folder / "record.json")["provenance"]["resumed_at"] == [1, 2]
+
+
+@pytest.mark.parametrize("minutes", ("0", "-1", "nan", "inf"))
+@pytest.mark.parametrize("command", (["train", "plain8"], ["sweep", "digits-grown"]), ids=lambda words: words[0])
+def test_a_time_that_is_none_is_refused(command, minutes, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "--max-minutes" in refuse(*command, "--max-minutes", minutes, monkeypatch=monkeypatch, capsys=capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_study_is_refused_with_the_nearest(monkeypatch, capsys) -> None:
+    assert "digits-grown" in refuse("sweep", "digits-grow", monkeypatch=monkeypatch, capsys=capsys)
+
+
+def test_sweep_has_help_and_no_other_name() -> None:
+    assert CliRunner().invoke(cli.app, ["sweep", "--help"]).exit_code == 0
+    assert CliRunner().invoke(cli.app, ["study", "digits-grown"]).exit_code == 2

@@ -1,9 +1,11 @@
-"""A study is its commands: all of them, each by itself, and what failed is named."""
+"""A study is its commands: all of them, each by itself, and what failed is named. A sweep does each once, however often it is stopped."""
 
 import functools
+import json
 import multiprocessing
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,14 +14,17 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from resnet_nb import studies
+from resnet_nb import records, runs, studies
+from resnet_nb.data import load_data
 from resnet_nb.errors import InputError
 from resnet_nb.models import parse
 from resnet_nb.recipes import get_recipe
 from resnet_nb.records import all_records, load_study, results_dir
 
-STUDIES = sorted((Path(__file__).parents[1] / "studies").glob("*.yaml"))
+ROOT = Path(__file__).parents[1]
+STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
@@ -58,9 +63,13 @@ def test_a_failed_run_stops_no_other_and_is_named(tmp_path: Path, capsys: pytest
     )
     study = studies.read_study(path)
     unfiled = tuple(word for word in study.commands[0] if word not in ("--study", "a-study"))
-    failed = studies.run_study(studies.Study(study.name, (unfiled, study.commands[1])))
-    assert [words[1] for words, _ in failed] == ["plain9"] and "plain8" in failed[0][1]
+    done, failed = studies.sweep(studies.Study(study.name, (unfiled, study.commands[1])), jobs=1)
+    assert (done.kind, failed.kind) == ("done", "failed") and failed.words[1] == "plain9" and "plain8" in failed.said
     assert "1 of 2: plain8 after 1 iterations" in capsys.readouterr().err
+
+
+def runs_resumed_at(folder: Path) -> list[int]:
+    return records.read_record(folder / "record.json")["provenance"]["resumed_at"]
 
 
 def until(there: Path) -> None:
@@ -82,10 +91,13 @@ def test_a_killed_run_stops_no_other(tmp_path: Path, capsys: pytest.CaptureFixtu
 
     killer = threading.Thread(target=kill)
     killer.start()
-    failed = studies.run_study(studies.Study("a-study", (long, short)))
+    study = studies.Study("a-study", (long, short))
+    killed, other = studies.sweep(study, jobs=1)
     killer.join()
-    assert [words for words, _ in failed] == [long] and "killed" in failed[0][1]
+    assert (killed.words, killed.kind) == (long, "failed") and "killed" in killed.said and 0 < killed.iteration < 200
     assert (tmp_path / "short" / "record.json").exists() and "2 of 2: plain8 after 1 iterations" in capsys.readouterr().err
+    assert [outcome.kind for outcome in studies.sweep(study, jobs=1)] == ["done", "done"]
+    assert runs_resumed_at(tmp_path / "long") != []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
@@ -94,7 +106,7 @@ def test_an_interrupted_study_keeps_its_run_and_begins_no_other(tmp_path: Path) 
         "name: a-study\noptions: --width 4 --checkpoint-seconds 0\ngrid:\n  - {models: [plain8, resnet8], recipes: [quick-digits], seeds: [0, 1]}\n"
     )
     heeds_interrupts = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a command in the background inherits that it does not
-    command = [sys.executable, "-m", "resnet_nb.cli", "study", "s.yaml"]
+    command = [sys.executable, "-m", "resnet_nb.cli", "sweep", "s.yaml", "--jobs", "1"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heeds_interrupts) as process:
         folder = tmp_path / "runs" / "plain8-digits-quick-digits-w4-s0"
         until(folder / "checkpoint.pt")
@@ -128,3 +140,126 @@ def test_a_file_that_is_no_study_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(InputError):
         studies.read_study(tmp_path / "s.yaml")
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout of its own, in whose results/ a sweep may file: the package, and an empty folder to run in."""
+    root = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(ROOT / "resnet_nb", root / "resnet_nb", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", root)
+    (root / "here").mkdir()
+    return root
+
+
+SWEEP = """
+import sys
+from resnet_nb.cli import main
+try:
+    main()
+finally:
+    print("torch" if "torch" in sys.modules else "no torch", file=sys.stderr)
+"""
+
+
+def sweep(checkout: Path, *words: str, hidden: str | None = None) -> tuple[int, str, str]:
+    """`resnet-nb sweep` in that checkout; the last line of standard error says whether this process, the parent, imported torch."""
+    search = os.pathsep.join([*([hidden] if hidden else []), str(checkout)])
+    command = [sys.executable, "-c", SWEEP, "sweep", *words]
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": search}, cwd=checkout / "here", capture_output=True, text=True, timeout=300
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_sweep_that_is_stopped_goes_on_to_the_same_records_and_weights(checkout: Path) -> None:
+    (checkout / "here" / "s.yaml").write_text(
+        "name: a-study\noptions: --width 2\n"
+        "grid:\n  - {models: [plain8], recipes: ['quick-digits,iterations=6,drops=none,curve_every=2'], seeds: [0, 1, 2]}\n"
+    )
+    folders = [checkout / "here" / "runs" / f"plain8-digits-quick-digits-iterations6-dropsnone-curve_every2-w2-s{seed}" for seed in range(3)]
+    code, out, err = sweep(checkout, "s.yaml", "--jobs", "2", "--max-minutes", "0.0001", "--json")
+    assert code == 0 and "2 of 3: plain8 stopped at iteration 1 of 6" in err, err
+    answer = json.loads(out)
+    assert {kind: len(answer[kind]) for kind in ("done", "skipped", "stopped", "failed", "left")} == {
+        "done": 0, "skipped": 0, "stopped": 2, "failed": 0, "left": 1,
+    }  # fmt: skip
+    assert [(folder / "checkpoint.pt").exists() for folder in folders] == [True, True, False] and not (checkout / "results").exists()
+
+    code, out, err = sweep(checkout, "s.yaml", "--jobs", "2")
+    assert code == 0 and out == "a-study: 3 of 3 runs are recorded, 0 of them before.\n" and err.endswith("\nno torch\n"), err
+    assert records.verify(checkout / "results") == [] and len(load_study("a-study", checkout / "results")) == 3
+    assert [runs_resumed_at(folder) for folder in folders] == [[1], [1], []]
+    planned = runs.plan("plain8", get_recipe("quick-digits,iterations=6,drops=none,curve_every=2"), 1, width=2)
+    runs.train(planned, load_data("digits"), checkout / "whole", device="cpu", progress=False)
+    ours, theirs = (torch.load(folder / "weights.pt", weights_only=True) for folder in (folders[1], checkout / "whole"))
+    assert list(ours) == list(theirs) and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+    before = {path: path.read_bytes() for path in (checkout / "results" / "a-study").iterdir()}
+    code, out, err = sweep(checkout, "s.yaml", "--json", hidden=str(ROOT / "tests" / "without_torch"))
+    answer = json.loads(out)
+    assert code == 0 and len(answer["skipped"]) == 3 and answer["done"] == [] and err == "no torch\n"
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize("path", [path for path in STUDIES if (results_dir() / path.stem).exists()], ids=lambda path: path.stem)
+def test_of_a_recorded_study_a_sweep_has_nothing_to_do(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(studies, "Worker", None)  # none is started
+    outcomes = studies.sweep(studies.read_study(path))
+    assert {outcome.kind for outcome in outcomes} == {"skipped"} and len(outcomes) == len(studies.read_study(path).commands)
+
+
+def test_a_record_that_was_edited_or_renamed_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(results_dir() / "cifar10-short", tmp_path / "cifar10-short")
+    edited, renamed = sorted((tmp_path / "cifar10-short").glob("*.json"))[:2]
+    edited.write_text(edited.read_text().replace('"test_error"', '"test_error" ').replace('"seed": 0', '"seed": 1'))
+    renamed.rename(renamed.with_name("plain20-cifar10.json"))
+    whole = studies.recorded("cifar10-short")
+    monkeypatch.setattr(records, "results_dir", lambda: tmp_path)
+    left = studies.recorded("cifar10-short")
+    assert len(whole) == 6 and len(left) == 4 and all(asked in whole for asked in left)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_a_sweep_that_is_killed_leaves_a_checkpoint_and_no_process(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(
+        "name: a-study\noptions: --width 2 --checkpoint-seconds 1000\n"
+        "grid:\n  - {models: [plain8], recipes: ['quick-digits,iterations=100000'], seeds: [0]}\n"
+    )
+    command = [sys.executable, "-m", "resnet_nb.cli", "sweep", "s.yaml"]
+    folder = tmp_path / "runs" / "plain8-digits-quick-digits-iterations100000-w2-s0"
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        until(folder / "run.json")
+        process.kill()
+        process.communicate(timeout=120)  # returns when the last process that could write there has ended
+    assert process.returncode == -signal.SIGKILL and (folder / "checkpoint.pt").exists()
+
+
+def test_a_study_is_found_by_its_name_or_as_a_file(tmp_path: Path) -> None:
+    assert studies.find_study("digits-grown") == ROOT / "studies" / "digits-grown.yaml"
+    (tmp_path / "own.yaml").write_text("")
+    assert studies.find_study(str(tmp_path / "own.yaml")) == tmp_path / "own.yaml"
+    with pytest.raises(InputError, match="no study 'digits-grwon': .*digits-grown"):
+        studies.find_study("digits-grwon")
+
+
+@pytest.mark.parametrize(
+    "words, said", [(("--widht", "8"), "No such option: --widht"), (("--recipe", "slow"), "paper-cifar"), (("--seed", "one"), "one")]
+)
+def test_a_command_that_cannot_be_read_is_refused_before_any_run(words: tuple, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(studies, "Worker", None)
+    with pytest.raises(InputError, match=said):
+        studies.sweep(studies.Study("a-study", (("train", "plain8"), ("train", "plain8", *words))))
+
+
+def test_a_device_that_is_absent_is_said_in_one_sentence() -> None:
+    with pytest.raises(InputError, match="Unknown device 'abacus'"):
+        studies.sweep(studies.Study("a-study", (("train", "plain8"),)), more=("--device", "abacus"))
+
+
+def test_a_gpu_has_room_for_as_many_runs_as_its_free_memory_and_the_cores_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda place: (int(10.2e9), int(80e9)))
+    monkeypatch.setattr(studies, "_cores", lambda: 16)
+    assert [studies._room("cuda", size)[0] for size in (2.5, 0.1, 30, float("inf"))] == [4, 16, 1, 1]
+    assert studies._room("cpu", 2.5)[0] == 16

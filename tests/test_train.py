@@ -154,6 +154,31 @@ def test_a_resumed_run_ends_with_the_same_weights_and_curve(step: int, tmp_path:
     assert resumed.curve == whole.curve and resumed.resumed_at == [step] and resumed.exact
 
 
+def test_a_run_that_is_stopped_at_every_step_ends_as_one_that_is_not(tmp_path: Path) -> None:
+    whole = fit(net(), small_data(), RECIPE, device="cpu", progress=False)
+    asked = []
+
+    def at_once(step: int) -> bool:
+        asked.append(step)
+        return True
+
+    for step in range(1, RECIPE.iterations):
+        with RunFolder(tmp_path, {"run": 1}) as folder, pytest.raises(train.RunStopped, match=f"at iteration {step} of 12: the same command") as stop:
+            fit(net(seed=step - 1), small_data(), RECIPE, device="cpu", folder=folder, progress=False, until=at_once)
+        assert (stop.value.iteration, stop.value.iterations) == (step, 12)
+    with RunFolder(tmp_path, {"run": 1}) as folder:  # no step is left after the last, so it is not stopped there
+        done = fit(net(seed=99), small_data(), RECIPE, device="cpu", folder=folder, progress=False, until=at_once)
+    assert asked == list(range(1, 13)) and done.resumed_at == list(range(1, 12)) and done.exact
+    assert torch.equal(weights(done.net), weights(whole.net)) and done.curve == whole.curve
+
+
+def test_a_stopped_run_says_what_goes_on(tmp_path: Path) -> None:
+    with RunFolder(tmp_path, {"run": 1}, fresh=True) as folder, pytest.raises(train.RunStopped, match="the same command without --fresh goes on"):
+        fit(net(), small_data(), RECIPE, device="cpu", folder=folder, progress=False, until=lambda step: True)
+    with pytest.raises(train.RunStopped, match="without a folder nothing was kept"):
+        fit(net(), small_data(), RECIPE, device="cpu", progress=False, until=lambda step: True)
+
+
 def test_without_the_momentum_the_resumed_run_would_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The mutation of the test above: a checkpoint that forgot the velocities is noticed."""
     whole = fit(net(), small_data(), RECIPE, device="cpu", progress=False)
