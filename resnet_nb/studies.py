@@ -1,6 +1,7 @@
 """Studies: many runs that answer one question, listed in a YAML file and filed under the study's name, run by run.
 
     name: digits-grown                  # results/digits-grown/
+    planned: true                       # only while some of the runs have yet to be recorded
     options: --data digits --width 8    # of every run
     grid:                               # each entry is a product of its lists
       - models: [plain56, resnet56]
@@ -51,7 +52,7 @@ GRID = {
 }
 SCHEMA = {
     "type": "object",
-    "properties": {**{name: {"type": "string"} for name in ("name", "question", "options")}, "grid": GRID},
+    "properties": {**{name: {"type": "string"} for name in ("name", "question", "options")}, "planned": {"type": "boolean"}, "grid": GRID},
     "required": ["name", "grid"],
     "additionalProperties": False,
 }
@@ -59,10 +60,11 @@ SCHEMA = {
 
 @dataclass(frozen=True)
 class Study:
-    """A study's name and the words of each of its commands, after `resnet-nb`."""
+    """A study's name and the words of each of its commands, after `resnet-nb`. planned: whether some of its runs have yet to be recorded."""
 
     name: str
     commands: tuple[tuple[str, ...], ...]
+    planned: bool = False
 
 
 def find_study(study: str) -> Path:
@@ -93,7 +95,7 @@ def read_study(path: Path) -> Study:
         # seeds outermost: a study that is stopped has whole seeds, not whole models
         for seed, model, recipe in itertools.product(entry["seeds"], entry["models"], entry["recipes"]):
             commands.append(("train", model, *own, "--recipe", recipe, "--seed", str(seed), "--study", content["name"]))
-    return Study(content["name"], tuple(dict.fromkeys(commands)))  # a run that two entries list is one run
+    return Study(content["name"], tuple(dict.fromkeys(commands)), content.get("planned", False))  # a run that two entries list is one run
 
 
 def _words(path: Path, part: dict) -> list[str]:

@@ -37,10 +37,11 @@ def test_every_study_lists_runs_that_exist(path: Path) -> None:
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_a_recorded_study_is_the_one_that_its_file_lists(path: Path) -> None:
-    listed = {frozenset(words) for words in studies.read_study(path).commands}
+    study = studies.read_study(path)
+    listed = {frozenset(words) for words in study.commands}
     records = load_study(path.stem) if (results_dir() / path.stem).exists() else []
     recorded = {frozenset(shlex.split(record["command"].removesuffix(' --data-root "$RESNET_NB_DATA"'))[1:]) for record in records}
-    assert recorded == listed
+    assert recorded < listed if study.planned else recorded == listed  # who records the last run takes the mark away
 
 
 def test_a_run_that_two_entries_list_is_one_run(tmp_path: Path) -> None:
