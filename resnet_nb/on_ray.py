@@ -8,7 +8,6 @@ import io
 import json
 import os
 import re
-import shlex
 import socket
 import sys
 from collections.abc import Iterator
@@ -17,16 +16,14 @@ from types import ModuleType
 
 import typer
 
-from resnet_nb import records
+from resnet_nb import records, studies
 from resnet_nb.cli import app
 from resnet_nb.errors import InputError, RunError
-from resnet_nb.recipes import get_recipe
-from resnet_nb.studies import Study
+from resnet_nb.studies import Outcome, Study
 
 RETRIES = 3  # of a run whose node or process is lost
 REACH_SECONDS = 10  # Ray by itself tries for minutes, and says so all the while
 STOP_SECONDS = 20  # for the checkpoints of what is under way
-DECISIVE = ("model", "data", "split", "image_size", "seed", "width", "init", "norm", "deterministic")
 
 
 def run_study(
@@ -49,7 +46,7 @@ def run_study(
     ray = _ray()
     records.check_study(study.name)
     records.check_writable()
-    recorded = _recorded(study.name)
+    recorded = studies.recorded(study.name)
     failed = []
 
     def say(number: int, said: str) -> None:
@@ -57,7 +54,7 @@ def run_study(
 
     left = []
     for number, words in enumerate(study.commands, 1):
-        if _decisive(words) in recorded:
+        if _asked_for(words) in recorded:
             say(number, "is recorded already")
         else:
             left.append((number, words))
@@ -78,6 +75,18 @@ def run_study(
         finally:
             _stop(ray, list(running))
     return failed
+
+
+def sweep(study: Study, **options: object) -> list[Outcome]:
+    """`run_study` with these options, and what became of each run, as `studies.sweep` tells it: "skipped", "done" or "failed"."""
+    before = studies.recorded(study.name)
+    failed = dict(run_study(study, **options))
+    outcomes = []
+    for words in study.commands:
+        asked = _asked_for(words)
+        kind = "failed" if words in failed else "skipped" if asked in before else "done"
+        outcomes.append(Outcome(words, kind, failed.get(words, ""), 0 if kind == "failed" else asked["iterations"]))
+    return outcomes
 
 
 def _ray() -> ModuleType:
@@ -168,25 +177,10 @@ def _with_study(command: str, study: str) -> str:
     return f"{text} --study {study}{root}{place}"
 
 
-def _recorded(study: str) -> list[dict]:
-    """What decides the runs that are recorded in a study. A damaged record does not count: its run is to be done again."""
-    found = []
-    for path in (records.results_dir() / study).glob("[!.]*.json"):
-        with suppress(InputError):
-            found.append(_decisive(tuple(shlex.split(records.read_record(path)["command"])[1:])))
-    return found
-
-
-def _decisive(words: tuple[str, ...]) -> dict | None:
-    """The options of `train` that decide a run's numbers; None for words that it does not take, which the task will name."""
-    command = typer.main.get_command(app).commands[words[0]]
-    try:
-        options = command.make_context(words[0], list(words[1:])).params
-        recipe = get_recipe(options["recipe"], options["data"])
-    except Exception:  # of the recipe, or click's, or of typer's own copy of click
-        return None
-    iterations = options["iterations"] or recipe.iterations
-    return {**{name: options[name] for name in DECISIVE}, "recipe": recipe.name, "iterations": iterations}
+def _asked_for(words: tuple[str, ...]) -> dict | None:
+    """`studies.asked_for`, and None for words that are no command, which the task will name."""
+    with suppress(InputError):
+        return studies.asked_for(words)
 
 
 def _stop(ray: ModuleType, running: list) -> None:

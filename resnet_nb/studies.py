@@ -202,6 +202,11 @@ def _parsed(words: Sequence[str]) -> dict:
         raise InputError(f"`resnet-nb {shlex.join(words)}` is no command: {getattr(error, 'message', None) or error}") from error
 
 
+def asked_for(words: Sequence[str]) -> dict:
+    """What decides the numbers of a command: two with equal ones ask for one run. Raises InputError for words that are no command."""
+    return _deciding(_parsed(words))
+
+
 def _deciding(asked: dict) -> dict:
     recipe = get_recipe(asked["recipe"], asked["data"])
     return {**{name: asked[name] for name in DECIDING}, "recipe": recipe.name, "iterations": asked["iterations"] or recipe.iterations}
@@ -214,7 +219,7 @@ def recorded(study: str) -> list[dict]:
         with contextlib.suppress(InputError):  # damaged, or of an older command line: to be done again
             record = records.read_record(path)
             if record["kind"] == "training" and path.stem == records.run_name(record):
-                found.append(_deciding(_parsed(shlex.split(record["command"])[1:])))
+                found.append(asked_for(shlex.split(record["command"])[1:]))
     return found
 
 

@@ -16,8 +16,10 @@ from types import SimpleNamespace
 import pytest
 from filelock import FileLock
 from record_examples import training_record
+from typer.testing import CliRunner
 
 from resnet_nb import on_ray, records
+from resnet_nb.cli import app
 from resnet_nb.errors import InputError
 from resnet_nb.studies import Study
 
@@ -245,3 +247,21 @@ def test_without_ray_one_sentence_says_what_to_install(monkeypatch, filed):
 def test_ray_and_torch_are_imported_by_those_who_use_them_alone():
     code = "import sys\nimport resnet_nb.on_ray\nassert not {'ray', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+
+
+def test_a_sweep_on_ray_tells_what_became_of_each_run(monkeypatch, filed):
+    listed = study("plain8", "resnet8", "plain9")
+    good, other, wrong = listed.commands
+    monkeypatch.setattr(on_ray.studies, "recorded", lambda name: [on_ray.studies.asked_for(good)])
+    monkeypatch.setattr(on_ray, "run_study", lambda study, **options: [(wrong, "write plain8")])
+    became = [(one.words, one.kind, one.said) for one in on_ray.sweep(listed)]
+    assert became == [(good, "skipped", ""), (other, "done", ""), (wrong, "failed", "write plain8")]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [(["--on", "ray", "--jobs", "2"], "leave them out"), (["--on", "mars"], "machine or ray"), (["--gpus", "1"], "go with ray")],
+)
+def test_options_that_do_not_go_together_are_one_sentence(more, words):
+    with pytest.raises(InputError, match=words):
+        CliRunner().invoke(app, ["sweep", "digits-grown", *more], catch_exceptions=False)
