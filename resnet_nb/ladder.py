@@ -9,7 +9,7 @@ import pandas as pd
 from resnet_nb.errors import InputError
 from resnet_nb.paired import bootstrap_difference, mcnemar
 from resnet_nb.stats import wilson_interval
-from resnet_nb.views import Views
+from resnet_nb.views import Views, of_same_pictures
 
 CHANCES = (0.0, 0.5, 0.7, 0.9, 0.99, 1.0)  # of the single view's likeliest class: bounds of the groups of `by_confidence`
 
@@ -44,7 +44,7 @@ def ladder(rungs: Mapping[str, Rung]) -> pd.DataFrame:
     before = reference.views.right(reference.average)
     rows = []
     for name, rung in rungs.items():
-        if rung.views.names != reference.views.names:
+        if not of_same_pictures([reference.views, rung.views]):
             raise InputError(f"{name} and {first} have other pictures: rungs are compared on the same ones, in the same order.")
         right = rung.views.right(rung.average)
         wrong, images = int((~right).sum()), len(right)

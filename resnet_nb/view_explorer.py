@@ -19,7 +19,7 @@ from resnet_nb.paired import mcnemar
 from resnet_nb.progress import silenced
 from resnet_nb.protocols.geometry import PLACES, WHOLE
 from resnet_nb.stats import wilson_interval
-from resnet_nb.views import Views
+from resnet_nb.views import Views, of_same_pictures
 from resnet_nb.widgets import in_notebook
 
 CENTRE = "centre"
@@ -81,8 +81,7 @@ def chosen(
 
 def _check(views: Mapping[str, Views]) -> None:
     """Raise InputError where nets saw other pictures, or there is no net."""
-    first = next(iter(views.values()), None)
-    if first is None or any(one.names != first.names or not np.array_equal(one.labels, first.labels) for one in views.values()):
+    if not of_same_pictures(views.values()):
         raise InputError("Give recorded views of one or several nets, all of the same pictures in the same order.")
 
 

@@ -6,7 +6,7 @@ same for the other rules. Half precision is enough for errors: `save` counts the
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -77,13 +77,19 @@ def log_posterior(logits: np.ndarray, shorts: np.ndarray, average: str = "softma
     return logsumexp(log_softmax(logits, axis=2), axis=1, b=share[None, :, None])
 
 
+def of_same_pictures(several: Iterable[Views]) -> bool:
+    """Whether all are of the same pictures, with the same labels, in the same order; False where there is none."""
+    views = list(several)
+    return bool(views) and all(one.names == views[0].names and np.array_equal(one.labels, views[0].labels) for one in views)
+
+
 def beside(parts: Sequence[Views]) -> Views:
     """The views of several files of one net on the same pictures, in order; a view that is there twice is kept once, as it comes first.
 
     `about` holds what all parts say alike, and under "files" what each says. Raises InputError where pictures, labels or the net differ: its
     weights, their checksum, or the normalisation of what it was given; and where there is no part.
     """
-    if not parts or any(part.names != parts[0].names or not np.array_equal(part.labels, parts[0].labels) for part in parts):
+    if not of_same_pictures(parts):
         raise InputError("Recorded views can be joined where they are of the same pictures in the same order, with the same labels.")
     first = parts[0].about
     for key in ("weights", "weights_sha256", "normalisation"):
@@ -103,7 +109,7 @@ def together(members: Sequence[Views], average: str = "softmax") -> Views:
 
     Raises InputError where the members' pictures differ, or there is none.
     """
-    if not members or any(member.names != members[0].names or not np.array_equal(member.labels, members[0].labels) for member in members):
+    if not of_same_pictures(members):
         raise InputError("An ensemble needs recorded views of the same pictures, with the same labels, in the same order.")
     if len({member.logits.shape[2] for member in members}) > 1:
         raise InputError("An ensemble's members tell the same classes apart: these have other numbers of them.")

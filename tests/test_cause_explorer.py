@@ -10,6 +10,7 @@ from pathlib import Path
 import ipywidgets
 import pandas as pd
 import pytest
+from widget_examples import displayed_by, everything, found
 
 from resnet_nb import cause_explorer, diagnosing
 from resnet_nb.cause_explorer import WIDTHS, explore, markdown, table
@@ -96,19 +97,7 @@ def test_what_is_no_error_in_percent_is_refused(numbers):
 @pytest.fixture
 def shown(monkeypatch):
     """What explore() displays, in a notebook that is live."""
-    boxes = []
-    monkeypatch.setattr(cause_explorer, "display", boxes.append)
-    monkeypatch.setattr(cause_explorer, "in_notebook", lambda: True)
-    monkeypatch.setattr(cause_explorer, "silenced", lambda: False)
-    return boxes
-
-
-def everything(box: ipywidgets.Widget) -> list[ipywidgets.Widget]:
-    return [box, *(inner for child in getattr(box, "children", ()) for inner in everything(child))]
-
-
-def found(box: ipywidgets.Widget, description: str) -> ipywidgets.Widget:
-    return next(widget for widget in everything(box) if getattr(widget, "description", "") == description)
+    return displayed_by(cause_explorer, monkeypatch)
 
 
 def page(box: ipywidgets.Widget) -> str:

@@ -3,8 +3,8 @@
 import copy
 from pathlib import Path
 
-import nbformat
 import pytest
+from notebook_cells import outcomes_of_checks
 
 from resnet_nb import notebook, records
 
@@ -27,20 +27,7 @@ def outcomes(monkeypatch: pytest.MonkeyPatch, change) -> dict[str, str | None]:
     load = records.load_study
     monkeypatch.setattr(records, "load_study", lambda study: [change(record) for record in load(study)])
     monkeypatch.setattr(notebook, "show", lambda *arguments, **options: None)
-    names, found = {}, {}
-    for cell in nbformat.read(PATH, 4).cells:
-        tags = cell.metadata.get("tags", [])
-        if cell.cell_type != "code" or "colab" in tags:
-            continue
-        source = cell.source.replace('EVIDENCE = "quick"', 'EVIDENCE = "stored"')
-        try:
-            exec(compile(source, cell.id, "exec"), names)
-        except AssertionError as error:
-            found[cell.id] = str(error) or "failed"
-        else:
-            if "checks" in tags:
-                found[cell.id] = None
-    return found
+    return outcomes_of_checks(PATH)
 
 
 def test_every_verdict_holds_with_the_records_and_fails_with_the_families_exchanged(monkeypatch: pytest.MonkeyPatch, capsys) -> None:

@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 from record_examples import training_record
 from small_data import small_data
+from widget_examples import displayed_by
 
 from resnet_nb import explorer, figures, recipes, train
 from resnet_nb.figures.explorer import Watched, watched
@@ -30,11 +31,7 @@ SECONDS = 60  # no test waits that long unless it fails
 @pytest.fixture
 def shown(monkeypatch):
     """What explore() displays, in a notebook that is live; whatever trains at the end is stopped."""
-    boxes = []
-    monkeypatch.setattr(explorer, "display", boxes.append)
-    monkeypatch.setattr(explorer, "in_notebook", lambda: True)
-    monkeypatch.setattr(explorer, "silenced", lambda: False)
-    yield boxes
+    yield displayed_by(explorer, monkeypatch)
     if explorer._shown:
         explorer._shown.close()
         explorer._shown = None

@@ -4,11 +4,11 @@ import copy
 from dataclasses import replace
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 from IPython import display
+from notebook_cells import outcomes_of_checks
 
 from resnet_nb import cause_explorer, notebook, published, records
 from resnet_nb.views import Views
@@ -21,20 +21,7 @@ def outcomes(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
     """Run the cells of the stored rung here; for each that checks something recorded, what its assertion said, or None where it held."""
     monkeypatch.setattr(notebook, "show", lambda *arguments, **options: None)
     monkeypatch.setattr(display, "display", lambda *arguments, **options: None)
-    names, found = {}, {}
-    for cell in nbformat.read(PATH, 4).cells:
-        tags = cell.metadata.get("tags", [])
-        if cell.cell_type != "code" or "colab" in tags:
-            continue
-        source = cell.source.replace('EVIDENCE = "quick"', 'EVIDENCE = "stored"')
-        try:
-            exec(compile(source, cell.id, "exec"), names)
-        except AssertionError as error:
-            found[cell.id] = str(error) or "failed"
-        else:
-            if "checks" in tags and not source.startswith("if EVIDENCE"):
-                found[cell.id] = None
-    return found
+    return outcomes_of_checks(PATH)
 
 
 def one_view_for_all(study: str, name: str) -> Views:

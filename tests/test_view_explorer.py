@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from scipy.special import softmax
 from scipy.stats import binomtest
+from widget_examples import displayed_by, everything, found
 
 from resnet_nb import view_explorer
 from resnet_nb.errors import InputError
@@ -199,19 +200,7 @@ def test_views_of_other_pictures_or_nets_are_not_joined(change, words):
 @pytest.fixture
 def shown(monkeypatch):
     """What explore() displays, in a notebook that is live."""
-    boxes = []
-    monkeypatch.setattr(view_explorer, "display", boxes.append)
-    monkeypatch.setattr(view_explorer, "in_notebook", lambda: True)
-    monkeypatch.setattr(view_explorer, "silenced", lambda: False)
-    return boxes
-
-
-def everything(box: ipywidgets.Widget) -> list[ipywidgets.Widget]:
-    return [box, *(inner for child in getattr(box, "children", ()) for inner in everything(child))]
-
-
-def found(box: ipywidgets.Widget, description: str) -> ipywidgets.Widget:
-    return next(widget for widget in everything(box) if getattr(widget, "description", "") == description)
+    return displayed_by(view_explorer, monkeypatch)
 
 
 def said(box: ipywidgets.Widget) -> str:
