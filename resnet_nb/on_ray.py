@@ -4,20 +4,16 @@ A task trains and returns its record; only this process files records. So no dis
 node was lost before the answer had come, is recorded once.
 """
 
-import io
-import json
 import os
 import re
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from types import ModuleType
 
-import typer
-
 from resnet_nb import records, studies
-from resnet_nb.cli import app
+from resnet_nb.cli import final_line
 from resnet_nb.errors import InputError, RunError
 from resnet_nb.studies import Outcome, Study
 
@@ -62,7 +58,7 @@ def run_study(
         return failed
     with _connected(ray, address):
         _check_resources(ray, gpus, cpus)
-        task = ray.remote(num_gpus=gpus, num_cpus=cpus, max_retries=RETRIES)(_train)
+        task = ray.remote(num_gpus=gpus, num_cpus=cpus, max_retries=RETRIES)(studies.answer_of)
         running = {task.remote(_words(words, more, cpus)): (number, words) for number, words in left}
         try:
             while running:
@@ -135,23 +131,12 @@ def _check_resources(ray: ModuleType, gpus: float, cpus: float) -> None:
 
 
 def _words(words: tuple[str, ...], more: tuple[str, ...], cpus: float) -> tuple[str, ...]:
-    """The words for a task: it files nothing, and prints its record."""
+    """The words for a task: it files nothing."""
     if "--study" in words:
         at = words.index("--study")
         words = (*words[:at], *words[at + 2 :])
     threads = () if "--threads" in (*words, *more) else ("--threads", str(max(1, int(cpus))))
-    return (*words, *threads, *more, "--json")
-
-
-def _train(words: tuple[str, ...]) -> tuple[dict | None, str]:
-    """The task: a run's record, and what was wrong where there is none."""
-    printed = io.StringIO()
-    try:
-        with redirect_stdout(printed), redirect_stderr(io.StringIO()):
-            typer.main.get_command(app)(list(words), standalone_mode=False)
-        return json.loads(printed.getvalue()), ""
-    except Exception as error:  # of this run alone: the others go on
-        return None, getattr(error, "message", None) or str(error) or type(error).__name__
+    return (*words, *threads, *more)
 
 
 def _filed(ray: ModuleType, done: object, study: str) -> tuple[bool, str]:
@@ -166,9 +151,7 @@ def _filed(ray: ModuleType, done: object, study: str) -> tuple[bool, str]:
         records.file_record({**record, "command": _with_study(record["command"], study)}, study)
     except (InputError, RunError) as error:
         return False, str(error)
-    final = record["final"]
-    errors = f"training error {final['train_error']:.2f} %, test error {final['test_error']:.2f} %"
-    return True, f"{record['model']['name']} after {final['iteration']} iterations: {errors}"
+    return True, final_line(record)
 
 
 def _with_study(command: str, study: str) -> str:

@@ -25,7 +25,7 @@ import signal
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -324,6 +324,19 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+def answer_of(words: Sequence[str], until: Callable[[int], bool] | None = None) -> tuple[dict | None, str]:
+    """Run a `resnet-nb train` command in this process: its answer as JSON has it, or None and what was wrong. until: as in `train.fit`."""
+    from resnet_nb.cli import app
+
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
+            typer.main.get_command(app)([*words, "--json"], standalone_mode=False, obj=until)
+        return json.loads(printed.getvalue()), ""
+    except Exception as error:  # of this run alone: the others go on
+        return None, getattr(error, "message", None) or str(error) or type(error).__name__
+
+
 # What follows runs in a worker's process.
 
 _shared: Sequence[float] = ()
@@ -374,17 +387,14 @@ def _train(words: tuple[str, ...]) -> tuple[str, str]:
     """Run one command: "done", "stopped" or "failed", and what there is to say."""
     import torch
 
-    from resnet_nb.cli import app, final_line
+    from resnet_nb.cli import final_line
 
-    before, printed = torch.get_num_threads(), io.StringIO()
-    try:
-        with _busy, contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
-            typer.main.get_command(app)([*words, "--json"], standalone_mode=False, obj=_until)
-    except Exception as error:  # of this run alone: the others go on
-        return "failed", getattr(error, "message", None) or str(error) or type(error).__name__
-    finally:
-        torch.set_num_threads(before)
-    answer = json.loads(printed.getvalue())
+    before = torch.get_num_threads()
+    with _busy:
+        answer, wrong = answer_of(words, _until)
+    torch.set_num_threads(before)
+    if answer is None:
+        return "failed", wrong
     if answer.get("finished", True):
         return "done", final_line(answer)
     return "stopped", f"{answer['model']} stopped at iteration {answer['iteration']} of {answer['iterations']}"
