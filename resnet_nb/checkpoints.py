@@ -11,12 +11,16 @@ from filelock import FileLock, Timeout
 
 from resnet_nb.errors import InputError
 from resnet_nb.files import write_atomically
+from resnet_nb.kept import WEIGHTS as KEPT_WEIGHTS
+from resnet_nb.kept import read_weights_file, trace_text, weights_file
 from resnet_nb.models.weights import read_tensors
 from resnet_nb.normalise import Normalisation
 from resnet_nb.records import read_record
 
-RUN, CHECKPOINT, WEIGHTS, MODEL, MEAN, RECORD = "run.json", "checkpoint.pt", "weights.pt", "model.json", "mean.npy", "record.json"
-LEFT = (RECORD, CHECKPOINT, WEIGHTS, MODEL, MEAN)  # what a run leaves beside run.json; the record first, without which nothing is complete
+RUN, CHECKPOINT, WEIGHTS, MODEL, MEAN, TRACE, RECORD = (
+    "run.json", "checkpoint.pt", "weights.pt", "model.json", "mean.npy", "trace.csv", "record.json",
+)  # fmt: skip
+LEFT = (RECORD, CHECKPOINT, WEIGHTS, MODEL, MEAN, TRACE)  # what a run leaves beside run.json; the record first, without which nothing is complete
 
 
 class RunFolder:
@@ -25,6 +29,7 @@ class RunFolder:
     run.json        what the run is; another command in the same folder is refused
     checkpoint.pt   the state while it goes on, replaced atomically
     weights.pt      a plain state dict; model.json and mean.npy say how to build the net and normalise its images
+    trace.csv       every layer along the way, where that was asked for
     record.json     the record, written last: where it is, the run is complete
 
     Raises InputError when the folder belongs to another run, or another process is writing in it.
@@ -94,7 +99,8 @@ class RunFolder:
         """The record of a run that is complete, else None. Raises InputError for one that was edited, or whose weights are gone."""
         if not (self.path / RECORD).exists():
             return None
-        missing = [name for name in (WEIGHTS, MODEL, MEAN) if not (self.path / name).exists()]
+        traced = [TRACE] if self.identity.get("trace") else []
+        missing = [name for name in (WEIGHTS, MODEL, MEAN, *traced) if not (self.path / name).exists()]
         if missing:
             raise InputError(f"{self.path} has a record and no {missing[0]}: start the run again with --fresh.")
         (self.path / CHECKPOINT).unlink(missing_ok=True)  # of a process that was killed after it wrote the record
@@ -118,16 +124,24 @@ class RunFolder:
         """Replace the checkpoint by `state` (tensors, numbers, strings, lists and dicts of them)."""
         write_atomically(self.path / CHECKPOINT, serialised({"identity": json.dumps(self.identity), "state": state}))
 
-    def finish(self, weights: dict, model: dict, normalisation: Normalisation, record: dict) -> None:
-        """Write what the run leaves, the record last, and remove the checkpoint."""
+    def finish(self, weights: dict, model: dict, normalisation: Normalisation, record: dict, trace: list[list] | None = None) -> None:
+        """Write what the run leaves, the record last, and remove the checkpoint. trace: rows of `kept.TRACE_COLUMNS`."""
         write_atomically(self.path / WEIGHTS, serialised(weights))
         mean = io.BytesIO()
         np.save(mean, normalisation.mean.cpu().numpy())
         write_atomically(self.path / MEAN, mean.getvalue())
         described = {**model, "std": normalisation.std.cpu().view(-1).tolist()}
         write_atomically(self.path / MODEL, json.dumps(described, indent=1) + "\n")
+        if trace is not None:
+            write_atomically(self.path / TRACE, trace_text(trace))
         write_atomically(self.path / RECORD, json.dumps(record, indent=1) + "\n")
         (self.path / CHECKPOINT).unlink(missing_ok=True)
+
+
+def kept_weights(folder: Path) -> bytes:
+    """The final weights of a complete run, as they may lie beside its record (`kept.weights_file`)."""
+    weights = {name: tensor.numpy() for name, tensor in read_tensors(folder / WEIGHTS).items()}
+    return weights_file(weights, np.load(folder / MEAN, allow_pickle=False), json.loads((folder / MODEL).read_text()))
 
 
 def serialised(state: dict) -> bytes:
@@ -138,13 +152,16 @@ def serialised(state: dict) -> bytes:
 
 
 def read_model(weights: Path | str) -> tuple[dict, Normalisation] | None:
-    """What model.json and mean.npy beside a weights file say: the model's description and its normalisation; None without them."""
-    folder = Path(weights).parent
-    if not (folder / MODEL).exists():
+    """The model's description and its normalisation, as model.json and mean.npy beside a weights file say, or a recorded one itself; else None."""
+    folder, kept = Path(weights).parent, Path(weights).name.endswith(KEPT_WEIGHTS)
+    if not kept and not (folder / MODEL).exists():
         return None
     try:
-        described = json.loads((folder / MODEL).read_text())
-        mean = np.load(folder / MEAN, allow_pickle=False)
+        if kept:
+            _, mean, described = read_weights_file(Path(weights))
+        else:
+            described = json.loads((folder / MODEL).read_text())
+            mean = np.load(folder / MEAN, allow_pickle=False)
         std = np.array(described.pop("std"), dtype=np.float32).reshape(-1, 1, 1)
         width = described.get("width")
         sound = isinstance(described["name"], str) and (width is None or (isinstance(width, int) and width > 0))

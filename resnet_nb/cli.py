@@ -132,6 +132,8 @@ def train(
     image_size: ImageSize = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder [default: runs/NAME].")] = None,
     study: Annotated[str | None, typer.Option(help="Also file the record under results/STUDY/.")] = None,
+    trace: Annotated[bool, typer.Option("--trace", help="Look at every layer along the way: trace.csv, also beside the record.")] = False,
+    keep_weights: Annotated[bool, typer.Option("--keep-weights", help="File the final weights beside the record, in half precision.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start again, whatever the folder holds.")] = False,
     checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Seconds between checkpoints.")] = 30,
     max_minutes: MaxMinutes = None,
@@ -151,12 +153,12 @@ def train(
 
     runs.set_threads(threads)
     planned = runs.plan(
-        model, get_recipe(recipe, data), seed, iterations=iterations, width=width, init=init, deterministic=deterministic, norm=norm
+        model, get_recipe(recipe, data), seed, iterations=iterations, width=width, init=init, deterministic=deterministic, norm=norm, trace=trace
     )
     loaded = load_data(data, data_root, split=split, download=download, image_size=image_size)
     try:
         record, folder, new = runs.train(
-            planned, loaded, out, device=device, study=study, fresh=fresh, checkpoint_seconds=checkpoint_seconds,
+            planned, loaded, out, device=device, study=study, keep_weights=keep_weights, fresh=fresh, checkpoint_seconds=checkpoint_seconds,
             until=lambda iteration: stops(iteration) or time.monotonic() >= deadline,
         )  # fmt: skip
     except RunStopped as stopped:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from resnet_nb.errors import InputError, RunError
 from resnet_nb.files import checksum, write_atomically
+from resnet_nb.kept import TRACE, WEIGHTS, read_trace, read_weights_file
 from resnet_nb.views import Views, load
 
 SUMS, LOCK = "SHA256SUMS", ".lock"
@@ -150,6 +151,15 @@ def file_record(record: dict, study: str, results: Path | None = None) -> Path:
     return path
 
 
+def file_beside(path: Path, ending: str, content: bytes | str) -> Path:
+    """Put what else is kept of a run beside its record at `path`, and list its checksum there. ending: `kept.TRACE` or `kept.WEIGHTS`."""
+    beside = path.with_name(path.stem + ending)
+    with _locked(path.parent):
+        write_atomically(beside, content)
+        _list(beside)
+    return beside
+
+
 def list_views(path: Path, results: Path | None = None) -> None:
     """List the checksum of a file of recorded views, where it lies in a study; elsewhere nothing is done. Raises RunError as `file_record` does."""
     path = Path(path).resolve()
@@ -246,6 +256,11 @@ def load_study(study: str, results: Path | None = None) -> list[dict]:
 def load_views(study: str, name: str, results: Path | None = None) -> Views:
     """The recorded views NAME.npz of a study. Raises InputError where they are absent or damaged."""
     return load((results or results_dir()) / study / f"{name}.npz")
+
+
+def load_trace(study: str, name: str, results: Path | None = None) -> pd.DataFrame:
+    """The trace beside the record NAME.json of a study: rows of `kept.TRACE_COLUMNS`. Raises InputError where it is absent or damaged."""
+    return read_trace((results or results_dir()) / study / f"{name}{TRACE}")
 
 
 def all_records(results: Path | None = None) -> list[dict]:
@@ -376,8 +391,9 @@ def _fault(path: Path, study: str, listed: str | None) -> tuple[str, str] | None
     """The kind and the sentence of what is wrong with one file of a study, or None."""
     if listed is None:
         return "orphaned", f"{path} is not listed in {SUMS}: remove it, or file it again by running its command."
-    if path.suffix == ".npz":
-        return _fault_of_views(path, listed)
+    for ending, read in ((TRACE, read_trace), (WEIGHTS, read_weights_file), (".npz", load)):
+        if path.name.endswith(ending):
+            return _fault_beside(path, listed, read) or (_fault_of_place(path, ending) if ending != ".npz" else None)
     try:
         content = path.read_bytes()
         record = json.loads(content)
@@ -399,12 +415,18 @@ def _fault(path: Path, study: str, listed: str | None) -> tuple[str, str] | None
     return None
 
 
-def _fault_of_views(path: Path, listed: str) -> tuple[str, str] | None:
-    """The same of a file of recorded views."""
+def _fault_of_place(path: Path, ending: str) -> tuple[str, str] | None:
+    """What is kept of a run has the run's record beside it."""
+    record = path.with_name(path.name.removesuffix(ending) + ".json")
+    return None if record.is_file() else ("orphaned", f"{path} is kept of a run whose record {record.name} is not there: restore it, or remove this.")
+
+
+def _fault_beside(path: Path, listed: str, read: Callable[[Path], object]) -> tuple[str, str] | None:
+    """The same of a file that is no record: recorded views, a trace, weights."""
     try:
         if checksum(path) != listed:
             return "edited", f"{path} is not the file that was recorded (its checksum differs): restore it, or run its command again."
-        load(path)
+        read(path)
     except (OSError, InputError) as error:
-        return "unreadable", f"{path} cannot be read as recorded views: {error}"
+        return "unreadable", f"{path} cannot be read as what its name says: {error}"
     return None

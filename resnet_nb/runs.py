@@ -8,11 +8,12 @@ from pathlib import Path
 
 import torch
 
-from resnet_nb import grow, records
+from resnet_nb import checkpoints, grow, records
 from resnet_nb.checkpoints import RunFolder
 from resnet_nb.data import Data
 from resnet_nb.devices import resolve_device
 from resnet_nb.errors import InputError
+from resnet_nb.kept import TRACE, WEIGHTS
 from resnet_nb.models import BOTTLENECKS, build_model, check_usable, count_parameters, parse
 from resnet_nb.models.nets import Net
 from resnet_nb.provenance import cpu_threads, machine
@@ -32,6 +33,7 @@ class Plan:
     iterations: int
     deterministic: bool = False
     norm: str = "batch"
+    trace: bool = False
 
     def identity(self, data: Data) -> dict:
         """What `run.json` keeps, so that another command in the same folder is refused."""
@@ -47,6 +49,7 @@ class Plan:
             "iterations": self.iterations,
             "deterministic": self.deterministic,
             **_changed_norm(self.norm),
+            **({"trace": True} if self.trace else {}),
         }
 
 
@@ -60,6 +63,7 @@ def plan(
     init: str = "he-fan-in",
     deterministic: bool = False,
     norm: str = "batch",
+    trace: bool = False,
 ) -> Plan:
     """A plan whose recipe is the one that a net of this depth is trained with. Raises InputError for what cannot be."""
     if iterations is not None and not 1 <= iterations <= recipe.iterations:
@@ -70,7 +74,7 @@ def plan(
         raise InputError(f"--seed {seed}: seeds are 0 or greater, and less than 2 to the 63rd.")
     of_ours = model not in BOTTLENECKS and (":" not in model or model.startswith(("cifar:", "imagenet:")))
     depth = parse(model).depth if of_ours else 0
-    return Plan(model, width, init, recipe.for_depth(depth), seed, iterations or recipe.iterations, deterministic, norm)
+    return Plan(model, width, init, recipe.for_depth(depth), seed, iterations or recipe.iterations, deterministic, norm, trace)
 
 
 def _changed_norm(norm: str) -> dict:
@@ -85,6 +89,7 @@ def train(
     *,
     device: str = "auto",
     study: str | None = None,
+    keep_weights: bool = False,
     fresh: bool = False,
     checkpoint_seconds: float = 30,
     progress: bool = True,
@@ -93,8 +98,11 @@ def train(
     """Run `plan`, or what is left of it, in the folder `out` (`runs/NAME` when None).
 
     Returns the record, the folder, and whether there was anything left to do. With `study` the record is also filed under results/STUDY/.
+    keep_weights: file the final weights beside it, in half precision; a plan's trace is filed there in any case.
     until: as in `fit`, whose RunStopped is raised; the training of the net that a grown one starts from is not cut short.
     """
+    if keep_weights and study is None:
+        raise InputError("--keep-weights files the weights beside the run's record: name the --study.")
     if study is not None:
         records.check_study(study)  # before hours of work, not after them
         records.check_writable()
@@ -108,18 +116,29 @@ def train(
             net = _initial_net(plan, data, device, progress, trained=folder.load_checkpoint() is None)
             done = fit(
                 net, data, plan.recipe, plan.seed, device, iterations=plan.iterations, folder=folder,
-                checkpoint_seconds=checkpoint_seconds, deterministic=plan.deterministic, progress=progress, until=until,
+                checkpoint_seconds=checkpoint_seconds, deterministic=plan.deterministic, trace=plan.trace, progress=progress,
+                until=until,
             )  # fmt: skip
             record = records.signed(_record(plan, data, described, done, device))
             records.validate(record)
-            folder.finish(done.net.state_dict(), _evaluable(plan, data, described), done.normalisation, record)
+            folder.finish(done.net.state_dict(), _evaluable(plan, data, described), done.normalisation, record, done.trace)
         if study is not None:
-            record = {**record, "study": study, "command": command(plan, data, study, cpu_threads(record["provenance"]))}
-            records.file_record(record, study)
+            again = command(plan, data, study, cpu_threads(record["provenance"]), keep_weights=keep_weights)
+            record = {**record, "study": study, "command": again}
+            _file(record, folder, traced=plan.trace, keep_weights=keep_weights)
         return record, out, new
 
 
-def command(plan: Plan, data: Data, study: str | None = None, threads: int | None = None) -> str:
+def _file(record: dict, folder: RunFolder, *, traced: bool, keep_weights: bool) -> None:
+    """Put the record of a complete run into its study, and beside it what is kept of the run."""
+    path = records.file_record(record, record["study"])
+    if traced:
+        records.file_beside(path, TRACE, (folder.path / checkpoints.TRACE).read_text())
+    if keep_weights:
+        records.file_beside(path, WEIGHTS, checkpoints.kept_weights(folder.path))
+
+
+def command(plan: Plan, data: Data, study: str | None = None, threads: int | None = None, *, keep_weights: bool = False) -> str:
     """The command that repeats the run, with `$RESNET_NB_DATA` where a path would be.
 
     threads: of a run on a CPU, where another number of them adds in another order, and training amplifies the difference.
@@ -134,6 +153,8 @@ def command(plan: Plan, data: Data, study: str | None = None, threads: int | Non
     words += ["--iterations", str(plan.iterations)] if plan.iterations != plan.recipe.iterations else []
     words += ["--image-size", str(data.image_size[0])] if data.name == "folder" and len(set(data.image_size)) == 1 else []
     words += ["--deterministic"] if plan.deterministic else []
+    words += ["--trace"] if plan.trace else []
+    words += ["--keep-weights"] if keep_weights else []
     words += ["--threads", str(threads)] if threads else []
     words += ["--study", study] if study else []
     text = shlex.join(words)

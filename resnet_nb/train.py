@@ -21,9 +21,12 @@ from resnet_nb.devices import device_name, resolve_device
 from resnet_nb.errors import RunError
 from resnet_nb.evaluate import Errors, average_statistics, error_rates
 from resnet_nb.normalise import Normalisation
+from resnet_nb.probes import LayerTrace
 from resnet_nb.progress import Progress
 from resnet_nb.recipes import Recipe
 from resnet_nb.step import Stepper, sgd
+
+PROBED = 128  # training images that the layers' responses are measured on
 
 
 @dataclass
@@ -54,6 +57,7 @@ class Fit:
     resumed_at: list[int]
     exact: bool
     started: str
+    trace: list[list] | None = None  # rows of `kept.TRACE_COLUMNS`
 
 
 def fit(
@@ -68,6 +72,7 @@ def fit(
     checkpoint_seconds: float = 30,
     deterministic: bool = False,
     compiled: bool = False,
+    trace: bool = False,
     progress: bool = True,
     on_point: Callable[[Curve], None] | None = None,
     until: Callable[[int], bool] | None = None,
@@ -78,6 +83,7 @@ def fit(
     folder: where checkpoints go, every `checkpoint_seconds` and on Ctrl-C; where one lies already, the run goes on from there.
     deterministic: on CUDA, repeatable kernels, so that a resumed run is bit-identical; on a CPU it is in any case (same machine, threads).
     compiled: torch.compile fuses the net's training pass: the same up to rounding, after minutes of compiling where the net is deep.
+    trace: look at every layer before and after some of the updates (`probes.LayerTrace`); the numbers are the same as without.
     on_point: called with the curve after each new point of it.
     until: asked after each step, with the number of steps taken; where it says True, and steps are left, the run stops with its checkpoint.
     Raises RunError when the loss is not finite, memory runs out, or the run is interrupted (the state is safe in `folder`); RunStopped, which
@@ -85,7 +91,7 @@ def fit(
     """
     place = resolve_device(device)
     with _repeatable(place, deterministic), _out_of_memory_explained(place):
-        run = _Run(net, data.to(place), recipe, seed, place, iterations or recipe.iterations, deterministic, compiled)
+        run = _Run(net, data.to(place), recipe, seed, place, iterations or recipe.iterations, deterministic, compiled, trace)
         if folder is not None:
             run.resume(folder)
         run.go(folder, checkpoint_seconds, progress, on_point, until)
@@ -96,8 +102,9 @@ class _Run:
     """One run's state, and the step that moves it on."""
 
     def __init__(
-        self, net: nn.Module, data: Data, recipe: Recipe, seed: int, device: torch.device, total: int, deterministic: bool, compiled: bool
-    ):
+        self, net: nn.Module, data: Data, recipe: Recipe, seed: int, device: torch.device, total: int, deterministic: bool, compiled: bool,
+        trace: bool,
+    ):  # fmt: skip
         # channels last: convolutions on a CPU and on tensor cores take it without a copy (1.5x on two cores)
         self.net = net.to(device, memory_format=torch.channels_last).train()
         self.data, self.recipe, self.device, self.total = data, recipe, device, total
@@ -106,6 +113,7 @@ class _Run:
         self.optimiser = sgd(net, recipe)
         graph = device.type == "cuda" and not deterministic
         self.stepper = Stepper(self.net, self.optimiser, self.batches, recipe, graph=graph, compiled=compiled)
+        self.trace = LayerTrace(self.net, self.normalisation(data.train.images[:PROBED]), total) if trace else None
         self.step, self.curve = 0, Curve()
         self.sums = self.stepper.sums  # loss and wrong answers since the last point
         self.since = 0
@@ -133,6 +141,8 @@ class _Run:
         self.started = state["started"]
         self.curve = Curve([tuple(p) for p in state["running"]], [tuple(p) for p in state["evaluated"]])
         self.resumed_at = [*state["resumed_at"], self.step]
+        if self.trace is not None:
+            self.trace.rows = state["trace"]
         # bit-identical only where nothing that rounds differently has changed
         self.exact = state["exact"] and state["conditions"] == self.conditions
         Progress.say(f"resuming at iteration {self.step}")
@@ -152,6 +162,7 @@ class _Run:
             "resumed_at": self.resumed_at,
             "exact": self.exact,
             "conditions": self.conditions,
+            **({"trace": self.trace.rows} if self.trace is not None else {}),
         }
 
     @property
@@ -197,7 +208,12 @@ class _Run:
 
     def take_step(self) -> None:
         """One update with the schedule's rate."""
+        traced = self.trace is not None and self.step in self.trace.steps
+        if traced:
+            self.trace.before()
         self.stepper(self.step)
+        if traced:
+            self.trace.after(self.step)
         self.step += 1
         self.since += 1
 
@@ -234,7 +250,7 @@ class _Run:
         warmup = [error for step, _, error in self.curve.running if step == self.recipe.warmup_iterations]
         return Fit(
             self.net, self.normalisation, self.curve, self.step, train, validation, test,
-            warmup[0] if warmup else None, self.seconds, self.resumed_at, self.exact, self.started,
+            warmup[0] if warmup else None, self.seconds, self.resumed_at, self.exact, self.started, self.trace and self.trace.rows,
         )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_nb.errors import InputError
+from resnet_nb.kept import WEIGHTS, read_weights_file
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 BIAS = re.compile(r"(.+\.)?(conv[0-9]|downsample\.0)\.bias")
@@ -30,6 +31,8 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"There is no weights file {path}: check the path after --weights.")
+    if path.name.endswith(WEIGHTS):
+        return {name: torch.from_numpy(array) for name, array in read_weights_file(path)[0].items()}
     try:
         stored = read_tensors(path)
     except ValueError as error:

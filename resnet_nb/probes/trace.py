@@ -1,0 +1,91 @@
+"""Every layer along a training run: the norms of its weights and gradient, how far and by what angle an update moves it, and its response.
+
+Behind batch normalisation the norm of a convolution's weights is a gauge: twice the weights compute the same function, with half the gradient.
+What an update does to the function is told by the angle that it turns the weights, which no such scale changes.
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+EVERY = 20  # the first updates are all looked at: what they do to the weights is over soon
+GROWTH = 1.15  # of the distance between two later ones: 17 to a tenfold number of iterations
+
+
+def trace_steps(total: int) -> tuple[int, ...]:
+    """The updates to look at in a run of `total`, counted from 0: the first 20, then ever fewer, and the last one."""
+    steps, step = set(range(min(EVERY, total))), float(EVERY)
+    while step < total:
+        steps.add(int(step))
+        step *= GROWTH
+    return tuple(sorted({*steps, total - 1}))
+
+
+def layers(net: nn.Module) -> dict[str, nn.Module]:
+    """The convolutions and the classifier by name, in the order in which the net lists them."""
+    return {name: module for name, module in net.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)}
+
+
+def responses(net: nn.Module, images: Tensor) -> dict[str, float]:
+    """The standard deviation of each layer's response, by the layer's name.
+
+    images: (N, C, H, W), normalised. A layer's response is its output after batch normalisation and before ReLU and addition (section 4.2, Figure 7),
+    or its own output where none follows. The net is left as it was, its running statistics too, in whichever mode it is.
+    """
+    found: dict[str, float] = {}
+    last = ""
+
+    def keep(name: str, output: Tensor) -> None:
+        nonlocal last
+        if name:
+            last = name
+        found[last] = float(output.double().std())
+
+    hooks = [module.register_forward_hook(lambda _, __, output, name=name: keep(name, output)) for name, module in layers(net).items()]
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    hooks += [module.register_forward_hook(lambda _, __, output: keep("", output)) for module in norms]
+    try:
+        with torch.no_grad():
+            functional_call(net, {name: buffer.clone() for name, buffer in net.named_buffers()}, (images,))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: found[name] for name in layers(net)}
+
+
+class LayerTrace:
+    """Collects rows of `kept.TRACE_COLUMNS` while a net is trained: `before` and `after` an update, called around those of `steps`.
+
+    images: (N, C, H, W), normalised, for the responses. Rows say what the update number `iteration`, counted from 0, found and did:
+    weight_norm: of the weights before it. gradient_norm: of the loss's gradient as the optimiser was given it, without weight decay.
+    relative_step: the norm of the weights' change over that of the weights. angle: between the weights before and after it, in radians.
+    response: see `responses`, before it, with the statistics of `images` alone.
+    """
+
+    def __init__(self, net: nn.Module, images: Tensor, total: int):
+        self.net, self.images, self.steps = net, images, frozenset(trace_steps(total))
+        self.rows: list[list] = []
+        self.weights: Mapping[str, Tensor] = {}
+        self.responses: Mapping[str, float] = {}
+
+    def before(self) -> None:
+        """Keep what the coming update finds."""
+        self.weights = {name: module.weight.detach().double().clone() for name, module in layers(self.net).items()}
+        self.responses = responses(self.net, self.images)
+
+    def after(self, step: int) -> None:
+        """Add the rows of the update number `step`, which has just been taken."""
+        for name, module in layers(self.net).items():
+            old, new = self.weights[name], module.weight.detach().double()
+            norm, gradient = float(old.norm()), float(module.weight.grad.double().norm())
+            change = float((new - old).norm()) / norm
+            self.rows.append([step, name, norm, gradient, change, angle(old, new), self.responses[name]])
+
+
+def angle(one: Tensor, other: Tensor) -> float:
+    """The angle between two tensors of one shape as vectors, in radians; exact for small ones too, where the cosine is 1 (Kahan 2006)."""
+    one, other = (tensor.double() / tensor.double().norm() for tensor in (one, other))
+    return 2 * math.atan2(float((one - other).norm()), float((one + other).norm()))
