@@ -1,0 +1,80 @@
+"""When a published number counts as reproduced: the rule that was fixed before the runs, what it can see, public runs judged by it. Without torch.
+
+The rule (`stats.reproduced`): the published value lies in the prediction interval of one more run, and within `scoreboard.MARGIN` points of the
+runs' mean.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from resnet_nb.published import cifar_errors
+from resnet_nb.scoreboard import MARGIN
+from resnet_nb.stats import FEWEST_RUNS
+
+SPREAD = 0.2  # points; the standard deviations of five runs that are published for these nets lie between 0.13 and 0.27
+DRAWS = 20_000  # simulated studies; a chance of 0.5 is then known to ±0.007
+
+
+def half_width(std: float, runs: int, level: float = 0.95) -> float:
+    """Half the width, in points, of the prediction interval of one more run: t·s·√(1 + 1/n)."""
+    return float(stats.t.ppf((1 + level) / 2, runs - 1) * std * (1 + 1 / runs) ** 0.5)
+
+
+def half_widths(runs: Sequence[int], std: float = SPREAD) -> pd.DataFrame:
+    """`half_width` for each number of runs; columns runs, half_width."""
+    return pd.DataFrame({"runs": list(runs), "half_width": [half_width(std, count) for count in runs]})
+
+
+def chance_of_reproduced(difference: float, runs: int, *, std: float = SPREAD, margin: float = MARGIN, draws: int = DRAWS, seed: int = 0) -> float:
+    """How often the rule says "reproduced" of a published run whose recipe is `difference` points better in truth than ours.
+
+    Simulated: the published number is one draw, ours are `runs`, all normal with standard deviation `std` in points.
+    """
+    random = np.random.default_rng(seed)
+    published = random.normal(-difference, std, draws)
+    ours = random.normal(0.0, std, (draws, runs))
+    off = np.abs(published - ours.mean(1))
+    half = half_width(1.0, runs) * ours.std(1, ddof=1)
+    return float(((off <= half) & (off <= margin)).mean())
+
+
+def chances(differences: Sequence[float], runs: Sequence[int], **options: float) -> pd.DataFrame:
+    """`chance_of_reproduced` for every number of runs and true difference; columns runs, difference, chance."""
+    rows = [(count, difference, chance_of_reproduced(difference, count, **options)) for count in runs for difference in differences]
+    return pd.DataFrame(rows, columns=["runs", "difference", "chance"])
+
+
+def judged_by_summary(published: float, mean: float, std: float, runs: int, margin: float = MARGIN) -> str:
+    """`stats.reproduced` where of the runs only mean, standard deviation and number are known."""
+    if runs < FEWEST_RUNS:
+        return "too few runs"
+    off, slack = abs(published - mean), 1e-9
+    return "reproduced" if off <= half_width(std, runs) + slack and off <= margin + slack else "not reproduced"
+
+
+def public_runs() -> pd.DataFrame:
+    """Public sets of several runs, judged by the rule against the paper's number for the same net.
+
+    One row a net that the paper prints an exact error of and others a mean of at least three runs. Columns: model, source_label, mean, std, runs,
+    low, high (where one more of those runs would lie), paper (a mean where one is printed), difference, verdict, note, fact_id.
+    """
+    table = cifar_errors()
+    exact = table[~(table["approximate"] | table["bound"])]
+    paper = exact[exact["source_label"].str.startswith("He et al.")].set_index(["family", "depth"])
+    rows = []
+    for row in exact[exact["runs"].ge(FEWEST_RUNS) & exact["std"].notna()].to_dict("records"):
+        key = row["family"], row["depth"]
+        if row["source_label"].startswith("He et al.") or key not in paper.index:
+            continue
+        target = paper.loc[key]
+        value = float(target["value"] if pd.isna(target["mean"]) else target["mean"])
+        mean, half = float(row["mean"]), half_width(row["std"], int(row["runs"]))
+        verdict = judged_by_summary(value, mean, row["std"], int(row["runs"]))
+        name = f"{'plain' if row['family'] == 'plain' else 'resnet'}{row['depth']}"
+        what = (name, row["source_label"], mean, float(row["std"]), int(row["runs"]), mean - half, mean + half, value, mean - value)
+        rows.append((*what, verdict, row["note"], row["fact_id"]))
+    names = ["model", "source_label", "mean", "std", "runs", "low", "high", "paper", "difference", "verdict", "note", "fact_id"]
+    return pd.DataFrame(rows, columns=names)
