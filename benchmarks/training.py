@@ -89,18 +89,15 @@ def with_shares(rows: list[dict], ceilings: Ceilings, device: torch.device) -> l
 
 
 def print_shares(rows: list[dict], ceilings: Ceilings) -> None:
-    """The ceilings, and a line for each loop: its shares of them, at the median rate of its first comparison."""
+    """The ceilings, and a line for each loop: its shares of them, at the higher of its comparisons' median rates."""
     arithmetic = ", ".join(f"{speed / 1e9:,.0f} GFLOP/s in {kind}" for kind, speed in ceilings.arithmetic.items())
     print(f"\nmeasured ceilings: {ceilings.bandwidth / 1e9:,.1f} GB/s, {arithmetic}")
     print(f"    by {ceilings.method}, before and after")
     print(f"a step needs at the least 3 x the forward pass's operations, and {sum(PASSES.values())} reads or writes of each convolution's output:")
-    shown = set()
-    for row in rows:
-        name = row["model"], row["loop"], row["precision"]
-        if name not in shown:
-            share = f"{row['share_of_arithmetic']:6.1%} of the arithmetic ({row['arithmetic']}), {row['share_of_bandwidth']:6.1%} of the bandwidth"
-            print(f"{', '.join(name):52} {share}")
-        shown.add(name)
+    best = {(row["model"], row["loop"], row["precision"]): row for row in sorted(rows, key=lambda row: row["ours"])}  # the last of a name stays
+    for name, row in best.items():
+        share = f"{row['share_of_arithmetic']:6.1%} of the arithmetic ({row['arithmetic']}), {row['share_of_bandwidth']:6.1%} of the bandwidth"
+        print(f"{', '.join(name):52} {share}")
 
 
 def print_floor(rows: list[dict], precision: str) -> None:

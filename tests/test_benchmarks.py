@@ -126,6 +126,14 @@ def test_shares_are_those_of_the_rows_own_loop_and_the_best_rate_counts_for_the_
     assert training.best_rates(rows, "float32") == {"resnet8": 300.0} and training.best_rates(rows, "bfloat16") == {"resnet8": 500.0}
 
 
+def test_a_loop_is_shown_once_at_its_higher_rate(capsys: pytest.CaptureFixture) -> None:
+    device = Ceilings(1e12, {"float32": 1e12}, "a method")
+    rows = [{"model": "resnet8", "loop": "eager", "precision": "float32", "ours": rate} for rate in (2000.0, 4000.0, 3000.0)]
+    training.print_shares(training.with_shares(rows, device, CPU), device)
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("resnet8, eager, float32"))
+    assert f"{round(4000 * work_of(build_model('resnet8')).flop / 1e12, 4):.1%} of the arithmetic (float32)" in line
+
+
 def test_a_graph_on_a_cpu_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setattr("sys.argv", ["training.py", "--device", "cpu", "--path", "graph"])
     with pytest.raises(SystemExit, match="2"):
