@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools")]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools"), str(ROOT / "benchmarks")]
 
 os.environ["RESNET_NB_PROGRESS"] = "off"
 os.environ.setdefault("OMP_NUM_THREADS", "1")

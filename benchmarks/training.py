@@ -1,168 +1,39 @@
-"""Images per second in training: this package's step against the usual loop, in alternation, and against this machine's convolutions.
+"""Images per second in training: this package's step against the usual loop, in alternation, and as shares of what the device can do.
 
-    python benchmarks/training.py [--model resnet20] [--rounds 7] [--steps 20] [--json FILE]
+    python benchmarks/training.py [--device auto] [--model resnet20 ...] [--path eager ...] [--precision float32 ...] [--beside 2]
+                                  [--rounds 7] [--steps 20] [--floor] [--json FILE]
 
-The usual loop is what most public CIFAR code does: a data set of PIL images with torchvision's transforms, a DataLoader with 2 or 4
-workers, contiguous tensors, torch's SGD, loss and accuracy read back at every step. The images are random: times do not depend on them.
+The usual loop is what most public CIFAR code does: a data set of PIL images with torchvision's transforms, a DataLoader, contiguous tensors in
+float32, torch's SGD, operation by operation, loss and accuracy read back at every step. The images are random: times do not depend on them.
 Each turn times both loops, first one, then the other, in alternating order; the ratio is taken within a turn, so that a machine whose speed
-drifts does little harm. The ceiling is the time of the convolutions alone, forward and backward, in the layout that is faster.
+drifts does little harm. "Convolutions alone" are the net's own in float32, forward and backward, in the layout that is faster.
+
+The shares are of the device's bandwidth and arithmetic as measured in the same run (ceilings.py says how), for what a step needs at the least.
+--floor: the same for the paper's ten networks at 64,000 iterations, in seconds, beside the time at the best rate measured of each --model.
 """
 
 import argparse
-import contextlib
 import json
-import multiprocessing
 import statistics
-import time
 import warnings
-from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from PIL import Image
-from torch import nn
-from torchvision import transforms
+from ceilings import BATCH, PASSES, TEN, Ceilings, floor, kind_of, measure, work_of
+from loops import CPU_PATHS, PATHS, WARM_STEPS, Loop, convolutions, our_loop, random_images, side_by_side, usual_loop
 
-from resnet_nb.batches import Batches
 from resnet_nb.data import Images
+from resnet_nb.devices import device_name, resolve_device
 from resnet_nb.models import build_model
-from resnet_nb.normalise import Normalisation
-from resnet_nb.recipes import get_recipe
-from resnet_nb.step import sgd, take_step
 
-BATCH = 128
-COUNT = 10_000
+WORKERS = {"cpu": (2, 4), "cuda": (4, 8)}  # of the usual loop's DataLoader
+STEPS = {"cpu": 20, "cuda": 200}  # of a turn
+USUAL = {"cpu": {"path": ["eager"], "precision": ["float32"]}, "cuda": {"path": ["eager", "graph"], "precision": ["float32", "bfloat16"]}}
 
 
-def random_images() -> Images:
-    """As many images as fill a few epochs of a turn, uint8 (COUNT, 3, 32, 32)."""
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (COUNT, 3, 32, 32), dtype=torch.uint8, generator=generator)
-    return Images(pixels, torch.randint(0, 10, (COUNT,), generator=generator))
-
-
-class PilImages(torch.utils.data.Dataset):
-    """The usual data set: an array, a PIL image, torchvision's transforms, one image at a time."""
-
-    def __init__(self, images: Images):
-        self.pixels, self.labels = images.images.permute(0, 2, 3, 1).numpy(), images.labels.tolist()
-        steps = [transforms.RandomCrop(32, 4), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
-        self.transform = transforms.Compose([*steps, transforms.Normalize((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))])
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, place: int) -> tuple[torch.Tensor, int]:
-        return self.transform(Image.fromarray(self.pixels[place])), self.labels[place]
-
-
-def usual_loop(model: str, images: Images, workers: int) -> Callable[[int], float]:
-    """A function that takes so many steps of the usual loop and returns images per second."""
-    net = build_model(model).train()
-    optimiser = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9, weight_decay=1e-4)
-    loader = torch.utils.data.DataLoader(PilImages(images), BATCH, shuffle=True, drop_last=True, num_workers=workers)
-
-    def endless() -> Iterator:
-        while True:
-            yield from loader
-
-    def run(steps: int) -> float:
-        batches = endless()
-        pixels, labels = next(batches)  # starting the workers is not timed
-        started = time.perf_counter()
-        for _ in range(steps):
-            scores = net(pixels)
-            loss = F.cross_entropy(scores, labels)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            loss.item(), (scores.argmax(1) == labels).sum().item()
-            pixels, labels = next(batches)
-        return steps * BATCH / (time.perf_counter() - started)
-
-    return run
-
-
-def our_loop(model: str, images: Images) -> Callable[[int], float]:
-    """The same for the step that `fit` takes."""
-    recipe = get_recipe("paper-cifar")
-    net = build_model(model).to(memory_format=torch.channels_last).train()
-    optimiser = sgd(net, recipe)
-    batches = Batches(images, recipe, Normalisation.measured(images, recipe.normalise), seed=0)
-    sums, taken = torch.zeros(2), 0
-
-    def run(steps: int) -> float:
-        nonlocal taken
-        started = time.perf_counter()
-        for step in range(taken, taken + steps):
-            take_step(net, optimiser, *batches(step), sums, recipe)
-        taken += steps
-        return steps * BATCH / (time.perf_counter() - started)
-
-    return run
-
-
-def convolutions(model: str) -> Callable[[int], float]:
-    """The same for the model's convolutions alone, forward and backward, on inputs that lie ready."""
-    net = build_model(model).to(memory_format=torch.channels_last)
-    inputs: list[tuple[nn.Conv2d, torch.Tensor, torch.Tensor]] = []
-
-    def keep(module: nn.Module, arguments: tuple, output: torch.Tensor) -> None:
-        image = arguments[0].detach().requires_grad_(bool(inputs))  # nobody asks for the first layer's input gradient
-        inputs.append((module, image, torch.ones_like(output)))
-
-    hooks = [m.register_forward_hook(keep) for m in net.modules() if isinstance(m, nn.Conv2d)]
-    net(torch.randn(BATCH, 3, 32, 32).to(memory_format=torch.channels_last))
-    for hook in hooks:
-        hook.remove()
-
-    def run(steps: int) -> float:
-        started = time.perf_counter()
-        for _ in range(steps):
-            for module, image, gradient in inputs:
-                module.weight.grad = image.grad = None
-                module(image).backward(gradient)
-        return steps * BATCH / (time.perf_counter() - started)
-
-    return run
-
-
-def child(pipe: Connection, model: str) -> None:
-    """One of two processes: a net of its own, on one thread."""
-    torch.set_num_threads(1)
-    run = our_loop(model, random_images())
-    run(2)
-    pipe.send("ready")
-    with contextlib.suppress(EOFError, KeyboardInterrupt):  # the other end has gone
-        while True:
-            pipe.send(run(pipe.recv()))
-
-
-def two_processes(model: str) -> Callable[[int], float]:
-    """Two nets at once, one thread each; the rate is the sum. Idle between turns."""
-    context = multiprocessing.get_context("spawn")
-    pipes = []
-    for _ in range(2):
-        ours, theirs = context.Pipe()
-        context.Process(target=child, args=(theirs, model), daemon=True).start()
-        theirs.close()
-        pipes.append(ours)
-    for pipe in pipes:
-        pipe.recv()
-
-    def run(steps: int) -> float:
-        for pipe in pipes:
-            pipe.send(steps)
-        return sum(pipe.recv() for pipe in pipes)
-
-    return run
-
-
-def compare(ours: Callable[[int], float], other: Callable[[int], float], rounds: int, steps: int) -> dict:
-    """Rates in images/s and the ratio ours / other: minimum, median, maximum over the rounds."""
-    ours(2), other(2)
+def compare(ours: Loop, other: Loop, rounds: int, steps: int, warm: int) -> dict:
+    """Rates in images/s, medians, and the ratio ours / other: minimum, median, maximum over the rounds."""
+    ours(warm), other(warm)
     pairs = []
     for turn in range(rounds):
         if turn % 2:
@@ -178,29 +49,118 @@ def compare(ours: Callable[[int], float], other: Callable[[int], float], rounds:
     }
 
 
-def main() -> None:
+def loops_of(model: str, images: Images, device: torch.device, options: argparse.Namespace) -> dict[tuple[str, str], Loop]:
+    """The loops to be compared, by name and precision."""
+    loops = {}
+    for precision in options.precision:
+        for path in options.path:
+            loops[path, precision] = our_loop(model, images, device, precision, path)
+        if options.beside > 1:
+            how = "graphs" if device.type == "cuda" else "processes, a thread each"
+            loops[f"{options.beside} {how}", precision] = side_by_side(model, images, device, precision, options.beside)
+    return loops
+
+
+def time_model(model: str, images: Images, device: torch.device, options: argparse.Namespace) -> list[dict]:
+    """Compare every loop of a model with the usual one, print a line each, and return them."""
+    rows = []
+    others = {f"usual loop, {n} workers": usual_loop(model, images, n, device) for n in WORKERS[device.type]}
+    alone = {"its convolutions alone": convolutions(model, device)}
+    print(f"\n{model:40} {'':24} {'images/s':>17} {'ratio: median (min to max)':>28}")
+    for (name, precision), ours in loops_of(model, images, device, options).items():
+        for other_name, other in (others | (alone if (name, precision) == ("eager", "float32") else {})).items():
+            found = compare(ours, other, options.rounds, options.steps, WARM_STEPS[device.type])
+            low, median, high = found["ratio"]
+            rates = f"{found['ours']:8.0f} {found['other']:8.0f} {median:12.2f} ({low:.2f} to {high:.2f})"
+            print(f"{name + ', ' + precision:40} {other_name:24} {rates}", flush=True)
+            rows.append({"model": model, "loop": name, "precision": precision, "against": other_name, **found})
+    return rows
+
+
+def with_shares(rows: list[dict], ceilings: Ceilings, device: torch.device) -> list[dict]:
+    """The rows with the shares of the ceilings that their own loop's rate needs."""
+    works = {model: work_of(build_model(model)) for model in dict.fromkeys(row["model"] for row in rows)}
+    found = []
+    for row in rows:
+        kind = kind_of(row["precision"], device)
+        arithmetic, bandwidth = ceilings.shares(works[row["model"]], row["ours"], row["precision"], kind)
+        found.append({**row, "arithmetic": kind, "share_of_arithmetic": round(arithmetic, 4), "share_of_bandwidth": round(bandwidth, 4)})
+    return found
+
+
+def print_shares(rows: list[dict], ceilings: Ceilings) -> None:
+    """The ceilings, and a line for each loop: its shares of them, at the higher of its comparisons' median rates."""
+    arithmetic = ", ".join(f"{speed / 1e9:,.0f} GFLOP/s in {kind}" for kind, speed in ceilings.arithmetic.items())
+    print(f"\nmeasured ceilings: {ceilings.bandwidth / 1e9:,.1f} GB/s, {arithmetic}")
+    print(f"    by {ceilings.method}, before and after")
+    print(f"a step needs at the least 3 x the forward pass's operations, and {sum(PASSES.values())} reads or writes of each convolution's output:")
+    best = {(row["model"], row["loop"], row["precision"]): row for row in sorted(rows, key=lambda row: row["ours"])}  # the last of a name stays
+    for name, row in best.items():
+        share = f"{row['share_of_arithmetic']:6.1%} of the arithmetic ({row['arithmetic']}), {row['share_of_bandwidth']:6.1%} of the bandwidth"
+        print(f"{', '.join(name):52} {share}")
+
+
+def print_floor(rows: list[dict], precision: str) -> None:
+    """The table of `ceilings.floor`; the gap is the measured time over the longer of the two others."""
+    print(f"\nThe paper's ten networks, 64,000 iterations of {BATCH} images, {precision}: seconds at the least")
+    print(f"{'':10} {'MMAC':>8} {'PFLOP':>7} {'arithmetic':>11} {'bandwidth':>10} {'measured':>9} {'gap':>6}")
+    for row in rows:
+        least = max(row["arithmetic"], row["bandwidth"])
+        measured = f"{'':>9} {'':>6}" if row["measured"] is None else f"{row['measured']:9.0f} {row['measured'] / least:5.1f}x"
+        counted = f"{row['macs'] / 1e6:8.1f} {row['petaflop']:7.2f} {row['arithmetic']:11.1f} {row['bandwidth']:10.1f}"
+        print(f"{row['model']:10} {counted} {measured}".rstrip())
+
+
+def best_rates(rows: list[dict], precision: str) -> dict[str, float]:
+    """The highest rate of each model in a precision, alone or side by side."""
+    rates: dict[str, float] = {}
+    for row in rows:
+        if row["precision"] == precision:
+            rates[row["model"]] = max(row["ours"], rates.get(row["model"], 0.0))
+    return rates
+
+
+def read_options() -> tuple[argparse.Namespace, torch.device]:
+    """The command line, with what is left out as is usual on the device."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="resnet20")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--model", nargs="+", default=["resnet20"], help=f"the ten are {' '.join(TEN)}")
+    parser.add_argument("--path", nargs="+", choices=PATHS, help="how the step is taken; compiling takes minutes for a deep net")
+    parser.add_argument("--precision", nargs="+", choices=("float32", "bfloat16"))
+    parser.add_argument("--beside", type=int, default=2, help="nets at once; 1: none")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--floor", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    device = resolve_device(options.device)
+    if device.type not in USUAL:
+        parser.error(f"there are no graphs or streams to time on {device}: choose --device cpu or cuda")
+    for name, usual in {**USUAL[device.type], "steps": STEPS[device.type]}.items():
+        setattr(options, name, getattr(options, name) or usual)
+    if device.type == "cpu" and not set(options.path) <= set(CPU_PATHS):
+        parser.error(f"a graph needs a GPU: on a CPU choose --path {' or '.join(CPU_PATHS)}")
+    return options, device
+
+
+def main() -> None:
+    options, device = read_options()
     warnings.filterwarnings("ignore", message="This DataLoader will create")  # 4 workers on 2 cores are one of the questions
+    print(f"{device_name(device)}, batch {BATCH}, {torch.get_num_threads()} CPU threads, torch {torch.__version__}")
+    before = measure(device, options.precision)
     images = random_images()
-    loops = {"one process": our_loop(options.model, images), "two processes, a thread each": two_processes(options.model)}
-    others = {f"usual loop, {n} workers": usual_loop(options.model, images, n) for n in (2, 4)}
-    print(f"{options.model}, batch {BATCH}, {torch.get_num_threads()} threads, torch {torch.__version__}, CPU")
-    print(f"{'':30} {'':30} {'images/s':>17} {'ratio: median (min to max)':>30}")
-    rows = []
-    for name, ours in loops.items():
-        against = others | ({"its convolutions alone": convolutions(options.model)} if name == "one process" else {})
-        for other_name, other in against.items():
-            found = compare(ours, other, options.rounds, options.steps)
-            low, median, high = found["ratio"]
-            print(f"{name:30} {other_name:30} {found['ours']:8.0f} {found['other']:8.0f} {median:14.2f} ({low:.2f} to {high:.2f})", flush=True)
-            rows.append({"ours": name, "against": other_name, **found})
+    timed = [row for model in options.model for row in time_model(model, images, device, options)]
+    ceilings = before.or_higher(measure(device, options.precision))
+    rows = with_shares(timed, ceilings, device)
+    print_shares(rows, ceilings)
+    floors = {}
+    if options.floor:
+        for precision in options.precision:
+            floors[precision] = floor(ceilings, precision, kind_of(precision, device), best_rates(rows, precision))
+            print_floor(floors[precision], precision)
     if options.json:
-        options.json.write_text(json.dumps({"model": options.model, "torch": torch.__version__, "rows": rows}, indent=1) + "\n")
+        found = {"device": device_name(device), "torch": torch.__version__, "ceilings": vars(ceilings), "rows": rows, "floors": floors}
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from resnet_nb.errors import InputError
 
 # fields added since, and the value with which a recipe is what it was
 LATER = {"stop_at_loss": 0.0, "clip_norm": 0.0, "step_limit": 0.0, "scales": (), "precision": "float32"}
+SILENT = {"name", "curve_every", "evaluations", "warmup_from_depth"}  # fields that change no number of a run
 LEAST = {
     "batch_size": 1, "iterations": 1, "curve_every": 1, "evaluations": 1, "average_batches": 1, "weight_decay": 0, "pad": 0,
     "warmup_iterations": 0, "warmup_rate": 0, "warmup_from_depth": 0, "stop_at_loss": 0, "clip_norm": 0, "step_limit": 0,
@@ -132,6 +133,11 @@ RECIPES = {
     )
 }
 DEFAULTS = {"digits": "quick-digits"}  # every other data set is trained as the paper trains CIFAR-10
+
+
+def completed(fields: dict) -> dict:
+    """The recipe of a record with the fields that it leaves out because they came later, as JSON would hold them."""
+    return {**{name: list(value) if isinstance(value, tuple) else value for name, value in LATER.items()}, **fields}
 
 
 def get_recipe(name: str | None = None, data: str = "cifar10") -> Recipe:

@@ -59,7 +59,8 @@ def public_runs() -> pd.DataFrame:
     """Public sets of several runs, judged by the rule against the paper's number for the same net.
 
     One row a net that the paper prints an exact error of and others a mean of at least three runs. Columns: model, source_label, mean, std, runs,
-    low, high (where one more of those runs would lie), paper (a mean where one is printed), difference, verdict, note, fact_id.
+    low, high (where one more of those runs would lie), paper (a mean where one is printed), difference, verdict, fault and caveat (known, of
+    their code or recipe, else missing), fact_id.
     """
     table = cifar_errors()
     exact = table[~(table["approximate"] | table["bound"])]
@@ -75,6 +76,6 @@ def public_runs() -> pd.DataFrame:
         verdict = judged_by_summary(value, mean, row["std"], int(row["runs"]))
         name = f"{'plain' if row['family'] == 'plain' else 'resnet'}{row['depth']}"
         what = (name, row["source_label"], mean, float(row["std"]), int(row["runs"]), mean - half, mean + half, value, mean - value)
-        rows.append((*what, verdict, row["note"], row["fact_id"]))
-    names = ["model", "source_label", "mean", "std", "runs", "low", "high", "paper", "difference", "verdict", "note", "fact_id"]
+        rows.append((*what, verdict, row["fault"], row["caveat"], row["fact_id"]))
+    names = ["model", "source_label", "mean", "std", "runs", "low", "high", "paper", "difference", "verdict", "fault", "caveat", "fact_id"]
     return pd.DataFrame(rows, columns=names)

@@ -11,19 +11,19 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from resnet_nb.published import cifar_errors, fact
-from resnet_nb.recipes import RECIPES
+from resnet_nb.published import PAPER_TABLE6, cifar_errors, fact
+from resnet_nb.recipes import RECIPES, SILENT, completed
 from resnet_nb.records import all_records, family_and_depth, of_kind
 from resnet_nb.stats import FEWEST_RUNS, prediction_interval, reproduced, wilson_interval
 
 MARGIN = 0.6  # points; what five seeds with a standard deviation of 0.2 predict within: fixed before any run was made
-SILENT = {"name", "curve_every", "evaluations", "warmup_from_depth"}  # fields of a recipe that change no number of a run
+OPEN = ("momentum_form", "decay_on", "border", "statistics")  # fields of a recipe of which the paper says nothing
 SIZES = {"digits": "16x16 ", "cifar10": "32x32 ", "cifar100": "32x32 "}
 
 COLUMNS = [
     "model", "width", "init", "norm", "data", "recipe", "iterations", "split", "protocol", "runs", "seeds", "mean", "std",
     "low", "high", "interval", "source_label", "published", "published_std", "published_runs", "printed", "approximate", "bound",
-    "verified", "fact_id", "verdict", "remark",
+    "verified", "fact_id", "verdict", "reason", "remark",
 ]  # fmt: skip
 UNRECORDED = "no full-length run recorded"
 COUNTS = ["width", "iterations", "runs", "published_runs"]
@@ -50,7 +50,7 @@ class Setting:
     def of(cls, record: dict) -> "Setting":
         model, data, recipe = record["model"], record["data"], record["recipe"]
         net = model["name"].removeprefix("cifar:").removesuffix("-A")  # both are understood
-        fields = tuple(sorted((name, str(value)) for name, value in recipe.items() if name not in SILENT))
+        fields = tuple(sorted((name, str(value)) for name, value in completed(recipe).items() if name not in SILENT))
         return cls(
             data["name"], data["fingerprint"], net, model["width"], model["init"], model.get("norm", "batch"), recipe["name"], record["iterations"],
             data["split"], record["protocol"], data["test_images"], fields,
@@ -86,9 +86,18 @@ class Setting:
             yield f"protocol {self.protocol}: not the paper's single view"
 
     def _changed(self) -> list[str]:
-        """The fields of the recipe that are not as in `paper-cifar` for this depth."""
-        usual = RECIPES["paper-cifar"].for_depth(family_and_depth(self.model)[1]).as_dict()
-        return [name for name, value in self.fields if name in usual and value != str(usual[name])]
+        """The fields of the recipe, with their values, that are not as in `paper-cifar` for this depth."""
+        usual = completed(RECIPES["paper-cifar"].for_depth(family_and_depth(self.model)[1]).as_dict())
+        changed = {name: value for name, value in self.fields if value != str(usual.get(name))}
+        if self.warmup_unknown and changed.get("warmup_iterations") == "0":
+            del changed["warmup_iterations"]
+        return [f"{name} {value}" for name, value in changed.items()]
+
+    @property
+    def warmup_unknown(self) -> bool:
+        """Whether the paper leaves open if the net was warmed up: it says so of ResNet-110, and nothing of the plain net of that depth."""
+        family, depth = family_and_depth(self.model)
+        return family == "plain" and depth >= RECIPES["paper-cifar"].warmup_from_depth
 
 
 def scoreboard(records: Iterable[dict] | None = None) -> pd.DataFrame:
@@ -99,7 +108,8 @@ def scoreboard(records: Iterable[dict] | None = None) -> pd.DataFrame:
     many studies hold it. Columns: the setting; runs, seeds, mean, std (of runs), low and high (95 %, of what `interval`
     says: "one more run" from three runs on, else "test images", what their number leaves open); source_label, published
     (a mean where one is printed), published_std, published_runs, printed (the best run where that was printed first),
-    approximate, bound, verified, fact_id; verdict (`stats.reproduced`); remark.
+    approximate, bound, verified, fact_id; verdict (`stats.reproduced`); reason, of a verdict "not reproduced": what most likely
+    makes the difference, the likeliest first; remark, which has any fault of the code behind the published number.
     """
     published = _published()
     rows, met = [], set()
@@ -111,7 +121,7 @@ def scoreboard(records: Iterable[dict] | None = None) -> pd.DataFrame:
             continue
         met.add(setting.model)
         for number in published[published["model"] == setting.model].to_dict("records"):
-            rows.append({**_beside(number, list(errors.values())), **_measured(setting, errors)})
+            rows.append({**_beside(number, list(errors.values()), setting), **_measured(setting, errors)})
     missing = published[~published["model"].isin(met)].sort_values(["family", "depth"], kind="stable")
     for number in missing.to_dict("records"):
         rows.append({**_beside(number, []), "runs": 0, "seeds": []})
@@ -152,7 +162,7 @@ def _measured(setting: Setting, errors: dict[int, float]) -> dict:
     }
 
 
-def _beside(number: dict, values: list[float]) -> dict:
+def _beside(number: dict, values: list[float], setting: Setting | None = None) -> dict:
     """The columns of one published number, with the verdict on it and what there is to say about it."""
     remarks = [] if values else [UNRECORDED]
     verdict = None
@@ -163,6 +173,11 @@ def _beside(number: dict, values: list[float]) -> dict:
         remarks.append("approximate: no verdict")
     elif values:
         verdict = reproduced(compared, values, margin=MARGIN)
+    remarks += _known(number)
+    if setting and setting.warmup_unknown:
+        steps = dict(setting.fields)["warmup_iterations"]
+        had = "none" if steps == "0" else f"{steps} iterations of it"
+        remarks.append(f"the paper does not say whether {setting.model.replace('plain', 'plain-')} had a warm-up: these runs had {had}")
     if number["value"] != compared:
         remarks.append(f"the best of {number['runs']} runs had {number['value']:.2f}")
     if number["protocol"] == "not stated" and not number["bound"]:
@@ -178,8 +193,28 @@ def _beside(number: dict, values: list[float]) -> dict:
         "published_runs": number["runs"],
         "printed": number["value"],
         "verdict": verdict,
+        "reason": _reason(number, compared - float(np.mean(values)), setting) if verdict == "not reproduced" else None,
         "remark": "; ".join(remarks),
     }
+
+
+def _reason(number: dict, points: float, setting: Setting) -> str:
+    """What most likely makes a published number lie `points` (percentage points) off the mean of the setting's runs, the likeliest first."""
+    reasons = [f"{abs(points):.2f} points {'above' if points > 0 else 'below'} these runs"]
+    reasons += _known(number)
+    if abs(points) <= MARGIN:
+        reasons.append("chance: at most one comparison in 20 fails by it alone")
+    if number["source_label"] == PAPER_TABLE6:
+        chosen = dict(setting.fields)
+        reasons.append(f"of what the paper leaves open, they have {', '.join(f'{name} {chosen[name]}' for name in OPEN if name in chosen)}")
+    elif not _known(number):
+        reasons.append("another code, whose recipe is not known here")
+    return "; ".join(reasons)
+
+
+def _known(number: dict) -> list[str]:
+    """What is known to be wrong, or otherwise than in the paper, with the training behind a published number."""
+    return [number[kind] for kind in ("fault", "caveat") if pd.notna(number[kind])]
 
 
 def format_scoreboard(table: pd.DataFrame) -> str:
@@ -237,5 +272,9 @@ def _published_line(row: pd.Series) -> str:
     else:
         number = f"{row['published']:.2f}" + ("" if pd.isna(row["published_std"]) else f" ± {row['published_std']:.2f}")
     remark = row["remark"].removeprefix(UNRECORDED).removeprefix("; ")  # the heading says it
-    said = [word for word in (row["verdict"], remark) if word and not pd.isna(word)]
+    said = [] if pd.isna(row["verdict"]) else [row["verdict"]]
+    if not pd.isna(row["reason"]):
+        said.append(f"likely: {row['reason']}")
+        remark = "; ".join(part for part in remark.split("; ") if part not in row["reason"])  # nothing twice
+    said += [remark] if remark else []
     return f"    {row['source_label']:<30} {number:<13} {'; '.join(said)}".rstrip()

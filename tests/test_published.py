@@ -219,6 +219,19 @@ def test_only_plain_110_is_a_bound_and_what_was_read_off_says_so():
     assert not errors.loc[errors["fact_id"].isin(["f6.plain32_testerr", "f6.plain44_testerr"]), "verified"].any()
 
 
+@pytest.mark.parametrize("kind", ("fault", "caveat"))
+def test_what_is_known_of_a_training_stands_at_its_net_alone(kind):
+    said = published.cifar_errors().dropna(subset=kind)
+    by_hand = {(id, net): text for id, entry in RAW_FACTS.items() for net, text in entry.get(f"{kind}s", {}).items()}
+    assert {(row["fact_id"], f"{row['family'][0]}{row['depth']}"): row[kind] for row in said.to_dict("records")} == by_hand
+    assert len(said) == len(by_hand) > 0
+
+
+def test_the_warm_up_bug_is_that_of_one_net():
+    (row,) = published.cifar_errors().dropna(subset="fault").to_dict("records")
+    assert (row["fact_id"], row["family"], row["depth"]) == ("ir.nabla", "residual", 110) and "0.1 to 0.001" in row["fault"]
+
+
 def test_protocol_is_given_only_where_the_source_states_it():
     protocols = published.cifar_errors().drop_duplicates("fact_id").set_index("fact_id")["protocol"]
     stated = {"ir.aka", "ir.gcr", "ir.nabla", *(id for id in protocols.index if id.startswith("c6.") or id.endswith("_testerr"))}
@@ -253,7 +266,7 @@ def test_table_2_has_plain_nets_degrading_and_residual_ones_not():
 def test_figures_can_draw_the_tables():
     cifar = figures.published_cifar(published.cifar_errors(), "Published test errors")
     words = {text.get_text() for text in cifar.axes[0].texts}
-    assert {"~?", "~"} <= words and any("60 %" in word for word in words)
+    assert {"~?", "~", "*"} <= words and any("60 %" in word for word in words)
     assert figures.protocol_numbers(published.three_protocols(), "Three protocols").axes
 
 

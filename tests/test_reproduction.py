@@ -61,7 +61,7 @@ def test_public_runs_are_compared_with_the_papers_mean_where_it_prints_one() -> 
     deep = table.loc["resnet110"]
     assert deep["paper"] == 6.61 and deep["difference"] == pytest.approx(7.14 - 6.61)
     assert deep["high"] - deep["low"] == pytest.approx(1.217, abs=0.001)
-    assert "warm-up" in deep["note"]
+    assert "warm-up" in deep["fault"] and table["caveat"].str.contains("45,000").all()
 
 
 def test_the_board_is_drawn_with_and_without_runs() -> None:

@@ -9,8 +9,30 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULES = (
-    "records", "published", "stats", "scoreboard", "figures", "notebook", "recipes", "speed", "construction", "paired", "views", "ladder",
-    "averaging", "studies", "sweep_display", "diagnose", "view_explorer", "cause_explorer", "selection", "protocols.geometry", "kept", "reproduction",
+    "averaging",
+    "cause_explorer",
+    "construction",
+    "costs",
+    "diagnose",
+    "equivalence",
+    "figures",
+    "kept",
+    "ladder",
+    "notebook",
+    "paired",
+    "protocols.geometry",
+    "published",
+    "recipes",
+    "records",
+    "reproduction",
+    "scoreboard",
+    "selection",
+    "speed",
+    "stats",
+    "studies",
+    "sweep_display",
+    "view_explorer",
+    "views",
 )
 WORK = {
     "a record's way into a study and onto the scoreboard": """

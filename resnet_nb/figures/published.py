@@ -13,7 +13,8 @@ def published_cifar(published: pd.DataFrame, title: str) -> Figure:
     """Published test errors on CIFAR-10 against depth: open markers, one row of the table each, with its spread where one is printed.
 
     published: `published.cifar_errors()`. Values that were read off a figure are marked "~", those that nobody has checked at their source
-    are grey and marked "?", and the bound on the plain net of 110 layers is an arrow out of the figure.
+    are grey and marked "?", those of nets that were trained with a known fault are marked "*", and the bound on the plain net of 110
+    layers is an arrow out of the figure.
     """
     with house_style():
         figure, (axis,) = panels(1, width=8.5, height=4.6)
@@ -35,6 +36,7 @@ def published_cifar(published: pd.DataFrame, title: str) -> Figure:
             axis.plot([], [], "-", linewidth=3, color=colour, label=f"{family} nets")
         axis.plot([], [], " ", label="~ read off a figure or rounded")
         axis.plot([], [], " ", label="? not checked at its source (grey)")
+        axis.plot([], [], " ", label="* trained with a known bug")
         axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         axis.set_xticks(sorted(rows["depth"].unique()))
         axis.set_xlabel("depth (weighted layers)")
@@ -51,7 +53,7 @@ def _published_point(axis: Axes, place: float, row: pd.Series, marker: str) -> N
     spread = row["std"] if pd.notna(row["std"]) else None
     look = {"color": colour, "markerfacecolor": "white", "markersize": 6.5, "markeredgewidth": 1.5, "capsize": 3}
     axis.errorbar(place, value, yerr=spread, fmt=marker, **look)
-    marks = ("~" if row["approximate"] else "") + ("" if row["verified"] else "?")
+    marks = ("~" if row["approximate"] else "") + ("" if row["verified"] else "?") + ("*" if pd.notna(row["fault"]) else "")
     axis.annotate(marks, (place, value), (5, 2), textcoords="offset points", color=colour)
 
 

@@ -19,7 +19,7 @@ PROTOCOLS = {"c1": "1-crop (repository)", "c10": "10-crop (Table 3)", "multiscal
 
 CIFAR_COLUMNS = [
     "fact_id", "source_label", "family", "depth", "value", "mean", "std", "runs", "bound", "approximate", "verified",
-    "protocol", "note",
+    "protocol", "fault", "caveat", "note",
 ]  # fmt: skip
 
 
@@ -29,7 +29,8 @@ def cifar_errors() -> pd.DataFrame:
     Columns: fact_id; source_label, short; family ("plain" or "residual"); depth; value, as printed (the best run where
     one was chosen); mean, std and runs where printed, else missing; bound: the value is a lower bound, and one on the
     curve that the paper left out of its Figure 6, not on a printed test error (plain-110 alone); approximate: read off
-    a figure or rounded by its source; verified; protocol, in words, "not stated" where the source is silent; note.
+    a figure or rounded by its source; verified; protocol, in words, "not stated" where the source is silent; fault, of the
+    code that trained the net, and caveat, on how it was trained otherwise than in the paper, both where known, else missing; note, on the fact.
     """
     rows = [*_table6(), *_reimplementations(), *_figure6()]
     types = {"value": "float64", "mean": "float64", "std": "float64", "runs": "Int64"}
@@ -41,7 +42,8 @@ def _row(known: Fact, label: str, family: str, depth: int, value: float, **more:
     where = {"fact_id": known.id, "source_label": label, "family": family, "depth": depth, "value": value}
     single = known.source.startswith("paper Table 6") or known.extra.get("protocol") == "single view"
     protocol = SINGLE_VIEW if single else NOT_STATED
-    return {**usual, **where, "verified": known.verified, "protocol": protocol, "note": known.note, **more}
+    said = {kind: known.extra.get(f"{kind}s", {}).get(f"{family[0]}{depth}") for kind in ("fault", "caveat")}
+    return {**usual, **where, **said, "verified": known.verified, "protocol": protocol, "note": known.note, **more}
 
 
 def _table6() -> Iterator[dict[str, Any]]:
