@@ -479,6 +479,30 @@ def verify(as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
+@app.command()
+def reference(
+    check: Annotated[Path | None, typer.Option(help="Compare your own values with them: a JSON file with any part of what --json prints.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Reference values for ports to other frameworks. With --check, exit status 1 where somebody's own values leave the tolerance."""
+    from resnet_nb import reference as values
+
+    stored = values.load()
+    if check is None:
+        if as_json:
+            _print_json(stored)
+        else:
+            print("\n".join(values.lines(stored)))
+        return
+    found = values.compare(*values.read_own(check, stored), stored)
+    if as_json:
+        _print_json(found)
+    else:
+        print("\n".join(values.verdicts(found)))
+    if any(net["departs"] for net in found):
+        raise typer.Exit(1)
+
+
 @app.command("data")
 def data_command(
     name: Annotated[str | None, typer.Argument(help="Load this data set whole, check it, and describe it.")] = None,

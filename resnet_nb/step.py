@@ -25,10 +25,12 @@ CAPTURING = threading.Lock()  # of all graphs of the process: beginning to captu
 def take_step(net: nn.Module, optimiser: torch.optim.Optimizer, images: Tensor, labels: Tensor, sums: Tensor, recipe: Recipe) -> None:
     """One update on one batch; its loss and share of wrong answers are added to `sums` (2,), so that nothing waits for the device.
 
-    images: (batch, C, H, W) float32, labels: (batch,) int64. The net's parameters are float32 whatever the recipe's precision.
+    images: (batch, C, H, W) float32, labels: (batch,) int64. The net's parameters are float32 whatever the recipe's precision; where they, images and
+    sums are float64, so is all that is computed (the reference values).
     """
     with _precision(images.device, recipe):
-        scores = net(images).float()
+        scores = net(images)
+    scores = scores.float() if recipe.precision == "bfloat16" else scores
     loss = F.cross_entropy(scores, labels)
     optimiser.zero_grad()
     loss.backward()

@@ -178,7 +178,7 @@ def test_weights_without_normalisation_ask_for_it(tmp_path, monkeypatch, capsys)
 
 def test_help_names_every_command() -> None:
     text = CliRunner().invoke(cli.app, ["--help"]).output
-    for name in ("run", "train", "evaluate", "predict", "features", "diagnose", "scoreboard", "verify", "data", "doctor"):
+    for name in ("run", "train", "evaluate", "predict", "features", "diagnose", "scoreboard", "verify", "data", "doctor", "reference"):
         assert name in text
         assert CliRunner().invoke(cli.app, [name, "--help"]).exit_code == 0
 

@@ -24,6 +24,7 @@ MODULES = (
     "published",
     "recipes",
     "records",
+    "reference",
     "reproduction",
     "scoreboard",
     "selection",
