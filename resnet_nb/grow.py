@@ -5,6 +5,7 @@ net has the depth that was asked for. It then computes what plain-20 computes, i
 """
 
 import copy
+import threading
 
 import torch
 from torch import nn
@@ -18,6 +19,7 @@ from resnet_nb.train import fit
 
 PREFIX = "grown:"
 _last: dict[tuple, nn.Module] = {}  # the shallow net that was trained last: a study's runs of one seed share it
+_lock = threading.Lock()
 IMAGES = 2_000  # that the inserted blocks' scale and offset are measured on; all 1,400 of the digits
 
 
@@ -37,14 +39,16 @@ def build(name: str, target: Spec, data: Data, *, width: int | None, seed: int, 
 
     trained: False gives the right shape with untrained weights, for a run whose checkpoint holds them.
     """
+    data = data.to("cpu")  # where the inserted blocks are measured, whatever the device
     small = parse(name)
     recipe = get_recipe(data=data.name).for_depth(small.depth)
     net = build_model(name, classes=len(data.classes), in_channels=data.channels, width=width, seed=seed)
     if trained:
         key = name, width, seed, data.name, data.fingerprint, data.split, device, torch.get_num_threads()
-        if key not in _last:
-            _last.clear()
-            _last[key] = fit(net, data, recipe, seed, device, progress=progress).net.cpu()
-        net = copy.deepcopy(_last[key])
+        with _lock:
+            if key not in _last:
+                _last.clear()
+                _last[key] = fit(net, data, recipe, seed, device, progress=progress).net.cpu()
+            net = copy.deepcopy(_last[key])
     normalised = Normalisation.measured(data.train, recipe.normalise)(data.train.images[:IMAGES])
     return deepen(net.cpu(), target.blocks[0] - small.blocks[0], images=normalised.cpu(), seed=seed)

@@ -20,6 +20,7 @@ from resnet_nb.recipes import Recipe
 BLOCK = 100  # steps that are planned at a time: 0.4 MB at 128 images a batch
 WARM = 3  # steps before a graph is captured, in which libraries choose their kernels and the velocities come to be
 CAPTURING = threading.Lock()  # of all graphs of the process: beginning to capture synchronises the device, which another capture forbids
+_own = threading.local()
 
 
 def take_step(net: nn.Module, optimiser: torch.optim.Optimizer, images: Tensor, labels: Tensor, sums: Tensor, recipe: Recipe) -> None:
@@ -93,7 +94,8 @@ class _Graph:
     def __call__(self, plan: Tensor) -> None:
         if self.calls == 0:
             self.plan, self.rate = torch.empty_like(plan), torch.zeros((), device=plan.device)
-            self.stream = torch.cuda.Stream(plan.device)  # its own: graphs captured on one stream share a workspace, and could not run side by side
+            # the thread's own: graphs captured on one stream share a workspace, and could not run side by side
+            self.stream = own_stream(plan.device, "graphs")
         self.plan.copy_(plan)
         self.rate.fill_(self.optimiser.param_groups[0]["lr"])
         if self.calls < WARM:
@@ -118,6 +120,18 @@ class _Graph:
             torch.cuda.set_stream(before)  # a failed capture leaves its own
             raise _CaptureError(str(error).partition("\n")[0]) from error
         return graph
+
+
+def own_stream(device: torch.device, purpose: str = "steps") -> "torch.cuda.Stream":
+    """This thread's own stream of a CUDA device for `purpose`, the same at each call.
+
+    torch hands out the same 32 streams in turn. A graph that was captured on one that another thread uses would hold that thread's work as well,
+    so no run takes a new one.
+    """
+    streams = _own.__dict__.setdefault("streams", {})
+    if (device, purpose) not in streams:
+        streams[device, purpose] = torch.cuda.Stream(device)
+    return streams[device, purpose]
 
 
 @contextmanager

@@ -279,17 +279,29 @@ def _interrupt_flag() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
+_repeating = threading.Lock()
+_repeatable_runs, _otherwise = 0, False  # of all threads, for which torch has one setting; and what it is without such runs
+
+
 @contextmanager
 def _repeatable(device: torch.device, wanted: bool) -> Iterator[None]:
-    """Repeatable kernels inside the block, where they are wanted (CUDA has faster ones that are not)."""
-    before = torch.are_deterministic_algorithms_enabled()
-    if wanted and device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself with a fixed workspace alone
+    """Repeatable kernels inside the block, where they are wanted (CUDA has faster ones that are not), and beside it until no block wants them."""
+    global _repeatable_runs, _otherwise
+    if not wanted or device.type != "cuda":
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself with a fixed workspace alone
+    with _repeating:
+        if _repeatable_runs == 0:
+            _otherwise = torch.are_deterministic_algorithms_enabled()
+        _repeatable_runs += 1
         torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        with _repeating:
+            _repeatable_runs -= 1
+            torch.use_deterministic_algorithms(_repeatable_runs > 0 or _otherwise)
 
 
 @contextmanager

@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MODULES = (
     "records", "published", "stats", "scoreboard", "figures", "notebook", "recipes", "speed", "construction", "paired", "views", "ladder",
-    "averaging", "studies", "sweep_display", "diagnose", "view_explorer", "cause_explorer", "selection", "protocols.geometry",
+    "averaging", "studies", "asked", "sweep", "workers", "sweep_display", "diagnose", "view_explorer", "cause_explorer", "selection",
+    "protocols.geometry",
 )
 WORK = {
     "a record's way into a study and onto the scoreboard": """
