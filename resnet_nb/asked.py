@@ -84,6 +84,6 @@ def answer_of(
         try:
             return train(asked, until, progress=False, read=read).record, ""
         except RunStopped as stopped:
-            return {"finished": False, "model": asked["model"], **stopped.as_dict()}, ""
+            return {"finished": False, "model": asked["model"], "reached": stopped.reached, **stopped.as_dict()}, ""
     except Exception as error:  # of this run alone: the others go on
         return None, str(error) or type(error).__name__

@@ -19,6 +19,10 @@ RUN, CHECKPOINT, WEIGHTS, MODEL, MEAN, RECORD = "run.json", "checkpoint.pt", "we
 LEFT = (RECORD, CHECKPOINT, WEIGHTS, MODEL, MEAN)  # what a run leaves beside run.json; the record first, without which nothing is complete
 
 
+class FolderInUse(InputError):
+    """Another process, or another thread, is writing in the folder."""
+
+
 class RunFolder:
     """The folder of one run, held by one process at a time (a context manager).
 
@@ -41,7 +45,7 @@ class RunFolder:
         try:
             self.lock.acquire()
         except Timeout as error:
-            raise InputError(f"Another process is training in {self.path}: wait for it, or choose another --out.") from error
+            raise FolderInUse(f"Another process is training in {self.path}: wait for it, or choose another --out.") from error
         except (OSError, NotImplementedError) as error:
             raise InputError(f"Cannot write in {self.path} ({error}): choose another --out.") from error
         try:

@@ -111,14 +111,7 @@ class _Run:
         self.since = 0
         self.seconds, self.resumed_at = 0.0, []
         self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        self.conditions = {
-            "device": f"{device}, {device_name(device)}",
-            "package": __version__,
-            "threads": torch.get_num_threads(),
-            "torch": str(torch.__version__),  # a str of its own class, which a checkpoint cannot hold
-            "repeatable": device.type == "cpu" or deterministic,
-            **({"compiled": True} if compiled else {}),  # only then, so that earlier checkpoints go on as exactly as they did
-        }
+        self.conditions = conditions(device, deterministic, compiled)
         self.exact = self.conditions["repeatable"]
 
     def resume(self, folder: RunFolder) -> None:
@@ -238,16 +231,34 @@ class _Run:
         )  # fmt: skip
 
 
-class RunStopped(RunError):
-    """A run that stopped where `until` said so: `iteration` of `iterations`. Its state is safe in `folder`, where it has one."""
+def conditions(device: torch.device, deterministic: bool, compiled: bool = False) -> dict:
+    """Where and how a run computes: what two of them must have in common to end with the same bits, if it is "repeatable" there at all."""
+    return {
+        "device": f"{device}, {device_name(device)}",
+        "package": __version__,
+        "threads": torch.get_num_threads(),
+        "torch": str(torch.__version__),  # a str of its own class, which a checkpoint cannot hold
+        "repeatable": device.type == "cpu" or deterministic,
+        **({"compiled": True} if compiled else {}),  # only then, so that earlier checkpoints go on as exactly as they did
+    }
 
-    def __init__(self, iteration: int, iterations: int, folder: RunFolder | None):
-        super().__init__(f"Stopped at iteration {iteration} of {iterations}: {_goes_on(folder)}.")
-        self.iteration, self.iterations, self.folder = iteration, iterations, folder and folder.path
+
+class RunStopped(RunError):
+    """A run that stopped where `until` said so: `iteration` of `iterations`. Its state is safe in `folder`, where it has one.
+
+    beginning: the net that a grown one begins with, where it is that net's training that stopped.
+    """
+
+    def __init__(self, iteration: int, iterations: int, folder: RunFolder | None, beginning: str | None = None):
+        self.reached = f"at iteration {iteration} of {iterations}" + (f" of the {beginning} that it begins with" if beginning else "")
+        super().__init__(f"Stopped {self.reached}: {_goes_on(folder)}.")
+        self.iteration, self.iterations, self.beginning, self.place = iteration, iterations, beginning, folder
+        self.folder = folder and folder.path
 
     def as_dict(self) -> dict:
-        """For JSON."""
-        return {"iteration": self.iteration, "iterations": self.iterations, "folder": self.folder and str(self.folder)}
+        """For JSON; `beginning` only where there is one."""
+        place = {"iteration": self.iteration, "iterations": self.iterations, "folder": self.folder and str(self.folder)}
+        return {**place, **({"beginning": self.beginning} if self.beginning else {})}
 
 
 def _goes_on(folder: RunFolder | None) -> str:

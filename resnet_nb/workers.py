@@ -208,7 +208,7 @@ def _until(shared: Sequence[float], lane: int) -> Callable[[int], bool]:
 
     def until(iteration: int) -> bool:
         if shared[now] == 0:
-            shared[begun] = iteration - 1
+            shared[begun] = max(0, iteration - 1)  # 0 as long as a grown run trains what it begins with
         shared[now] = iteration
         return time.monotonic() >= shared[0]
 
@@ -283,4 +283,4 @@ def _train(words: tuple[str, ...], until: Callable[[int], bool], data: _Held) ->
         return "failed", wrong
     if answer.get("finished", True):
         return "done", final_line(answer)
-    return "stopped", f"{answer['model']} stopped at iteration {answer['iteration']} of {answer['iterations']}"
+    return "stopped", f"{answer['model']} stopped {answer['reached']}"
