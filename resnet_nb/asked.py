@@ -69,7 +69,7 @@ def train(
     planned = runs.plan(asked["model"], recipe, asked["seed"], **chosen("iterations", "width", "init", "deterministic", "norm"))
     data = (read or load_data)(asked["data"], asked["data_root"], **chosen("split", "download", "image_size"))
     out = asked["out"] and Path(asked["out"])
-    done = runs.train(planned, data, out, until=over, progress=progress, **chosen("device", "study", "fresh", "checkpoint_seconds"))
+    done = runs.train(planned, data, out, until=over, progress=progress, **chosen("device", "study", "fresh", "checkpoint_seconds", "compiled"))
     return Done(*done, data.source)
 
 

@@ -48,6 +48,9 @@ Normalise = Annotated[str | None, typer.Option(help="Measure on the training ima
 GivenNorm = Annotated[str | None, typer.Option("--norm", help="batch or none, as for train [default: beside the weights, or batch].")]
 ConvBias = Annotated[bool, typer.Option("--conv-bias", help="The convolutions have biases beside batch normalisation.")]
 
+Compiled = Annotated[
+    bool, typer.Option("--compiled", help="Compile the step first: half a minute to many by depth, then faster; equal up to rounding.")
+]
 MaxMinutes = Annotated[float | None, typer.Option(help="Stop safely after so long, with status 0; the same command goes on [default: no limit].")]
 
 ClassNames = Annotated[
@@ -128,6 +131,7 @@ def train(
     device: Device = "auto",
     threads: Threads = None,
     deterministic: Annotated[bool, typer.Option("--deterministic", help="CUDA: kernels that repeat to the last bit.")] = False,
+    compiled: Compiled = False,
     download: Download = False,
     as_json: Json = False,
 ) -> None:
@@ -394,6 +398,7 @@ def sweep(
     max_minutes: MaxMinutes = None,
     data_root: DataRoot = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps [default: the study's, or auto].")] = None,
+    compiled: Compiled = False,
     on: Annotated[str, typer.Option(help="this machine, or ray: a Ray cluster, one run a task.")] = "machine",
     address: Annotated[str | None, typer.Option(help="The Ray cluster, HOST:PORT [default: RAY_ADDRESS, or this machine].")] = None,
     gpus: Annotated[float, typer.Option(min=0, help="With --on ray: GPUs that a run takes, such as 1, or 0.25 to share one.")] = 0,
@@ -408,6 +413,7 @@ def sweep(
     found = studies.read_study(studies.find_study(study))
     words = {"--device": device, "--data-root": data_root}
     more = tuple(word for name, value in words.items() if value is not None for word in (name, str(value)))
+    more += ("--compiled",) if compiled else ()
     if on == "ray":
         if (jobs, max_minutes) != (None, None):
             raise InputError("--jobs and --max-minutes are for one machine, and --on ray leaves both to the cluster: leave them out.")

@@ -94,12 +94,14 @@ def train(
     study: str | None = None,
     fresh: bool = False,
     checkpoint_seconds: float = 30,
+    compiled: bool = False,
     progress: bool = True,
     until: Callable[[int], bool] | None = None,
 ) -> tuple[dict, Path, bool]:
     """Run `plan`, or what is left of it, in the folder `out` (`runs/NAME` when None).
 
     Returns the record, the folder, and whether there was anything left to do. With `study` the record is also filed under results/STUDY/.
+    compiled: as in `fit`; the record's provenance and command say so.
     until: as in `fit`, whose RunStopped is raised; it is also asked after each step of the net that a grown one begins with, with 0. That net
     is trained in a folder of its own, runs/shallow/NAME, which other runs that begin with it find (in `out`/shallow where `out` is given).
     Nothing is written where the net cannot take the images or the recipe's sides are less than theirs, which raises InputError.
@@ -116,22 +118,23 @@ def train(
         record, new = folder.record(), False
         if record is None:
             new = True
-            how = {"checkpoint_seconds": checkpoint_seconds, "progress": progress, "until": until}
+            how = {"checkpoint_seconds": checkpoint_seconds, "compiled": compiled, "progress": progress, "until": until}
             begun = folder.load_checkpoint() is not None
             net = _initial_net(plan, data, None if begun else shallow, device=device, fresh=fresh, **how)
             done = fit(
                 net, data, plan.recipe, plan.seed, device, iterations=plan.iterations, folder=folder, deterministic=plan.deterministic, **how
             )
-            record = records.signed(_record(plan, data, described, done, device))
+            record = records.signed(_record(plan, data, described, done, device, compiled))
             records.validate(record)
             folder.finish(done.net.state_dict(), _evaluable(plan, data, described), done.normalisation, record)
         if study is not None:
-            record = {**record, "study": study, "command": command(plan, data, study, cpu_threads(record["provenance"]))}
+            words = command(plan, data, study, cpu_threads(record["provenance"]), record["provenance"].get("compiled", False))
+            record = {**record, "study": study, "command": words}
             records.file_record(record, study)
         return record, out, new
 
 
-def command(plan: Plan, data: Data, study: str | None = None, threads: int | None = None) -> str:
+def command(plan: Plan, data: Data, study: str | None = None, threads: int | None = None, compiled: bool = False) -> str:
     """The command that repeats the run, with `$RESNET_NB_DATA` where a path would be.
 
     threads: of a run on a CPU, where another number of them adds in another order, and training amplifies the difference.
@@ -146,6 +149,7 @@ def command(plan: Plan, data: Data, study: str | None = None, threads: int | Non
     words += ["--iterations", str(plan.iterations)] if plan.iterations != plan.recipe.iterations else []
     words += ["--image-size", str(data.image_size[0])] if data.name == "folder" and len(set(data.image_size)) == 1 else []
     words += ["--deterministic"] if plan.deterministic else []
+    words += ["--compiled"] if compiled else []
     words += ["--threads", str(threads)] if threads else []
     words += ["--study", study] if study else []
     text = shlex.join(words)
@@ -162,7 +166,7 @@ def _initial_net(plan: Plan, data: Data, shallow: Path | None, **how: object) ->
 
 
 def _shallow_weights(
-    name: str, large: Plan, data: Data, where: Path, *, device: str, fresh: bool, until: Callable[[int], bool] | None, **how: object
+    name: str, large: Plan, data: Data, where: Path, *, device: str, fresh: bool, compiled: bool, until: Callable[[int], bool] | None, **how: object
 ) -> dict[str, torch.Tensor]:
     """The state dict of the trained net called `name`, from the folder below `where` of the run that it is: trained there, or what is left of it.
 
@@ -171,13 +175,13 @@ def _shallow_weights(
     small = plan(name, grow.recipe_of(data), large.seed, width=large.width, deterministic=large.deterministic)
     identity, place = small.identity(data), resolve_device(device)
     # what it is and where it is computed make its name, so that what is found there is what would be computed here
-    known = json.dumps([identity, conditions(place, large.deterministic)], sort_keys=True)
+    known = json.dumps([identity, conditions(place, large.deterministic, compiled)], sort_keys=True)
     outline = records.run_name(_outline(small, data, _model(small, data)))
     folder = where / f"{outline}-{hashlib.sha256(known.encode()).hexdigest()[:8]}"
     stops = None if until is None else lambda step: until(0)
     while True:
         try:
-            train(small, data, folder, device=device, fresh=fresh, until=stops, **how)
+            train(small, data, folder, device=device, fresh=fresh, compiled=compiled, until=stops, **how)
             fresh = False
             with RunFolder(folder, identity) as done:
                 if done.record() is not None:  # and no other has begun it afresh
@@ -238,7 +242,7 @@ def _outline(plan: Plan, data: Data, described: dict) -> dict:
     }
 
 
-def _record(plan: Plan, data: Data, described: dict, done: Fit, device: str) -> dict:
+def _record(plan: Plan, data: Data, described: dict, done: Fit, device: str, compiled: bool) -> dict:
     running, evaluated = zip(*done.curve.running, strict=True), zip(*done.curve.evaluated, strict=True)
     steps, loss, error = (list(column) for column in running)
     at, train_error, validation_error, test_error = (list(column) for column in evaluated)
@@ -248,6 +252,7 @@ def _record(plan: Plan, data: Data, described: dict, done: Fit, device: str) -> 
         "started": done.started,
         "wall_seconds": round(done.seconds, 1),
         "resumed_at": done.resumed_at,
+        **({"compiled": True} if compiled else {}),
     }
     return {
         "schema": 1,
@@ -273,7 +278,7 @@ def _record(plan: Plan, data: Data, described: dict, done: Fit, device: str) -> 
         },
         "protocol": "1-crop",
         "provenance": provenance,
-        "command": command(plan, data, threads=cpu_threads(provenance)),
+        "command": command(plan, data, threads=cpu_threads(provenance), compiled=compiled),
     }
 
 

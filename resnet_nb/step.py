@@ -57,6 +57,7 @@ class Stepper:
         self, net: nn.Module, optimiser: torch.optim.Optimizer, batches: Batches, recipe: Recipe, *, graph: bool = False, compiled: bool = False
     ):
         self.net = torch.compile(net) if compiled else net
+        self.compiling = compiled  # as the first step is taken
         self.optimiser, self.batches, self.recipe = optimiser, batches, recipe
         self.sums = torch.zeros(2, device=batches.pixels.device)
         self.first, self.block = 0, torch.empty(0)
@@ -78,7 +79,9 @@ class Stepper:
         self._take(plan)
 
     def _take(self, plan: Tensor) -> None:
-        take_step(self.net, self.optimiser, *self.batches.gather(plan), self.sums, self.recipe)
+        with CAPTURING if self.compiling else nullcontext():  # compiling synchronises the device too
+            take_step(self.net, self.optimiser, *self.batches.gather(plan), self.sums, self.recipe)
+        self.compiling = False
 
 
 class _CaptureError(Exception):
