@@ -58,7 +58,7 @@ def deepened(name: str, target: Spec, data: Data, *, width: int | None, seed: in
     """
     data, small = data.to("cpu"), parse(name)
     net = build_model(name, classes=len(data.classes), in_channels=data.channels, width=width, seed=seed)
-    net = net.to(memory_format=torch.channels_last)  # as it is trained: the layout decides how the blocks' statistics are rounded
+    net = net.to(memory_format=torch.channels_last)  # as it is trained: kernels for another layout may round otherwise
     if weights is not None:
         net.load_state_dict(weights)
     normalised = Normalisation.measured(data.train, recipe_of(data).normalise)(data.train.images[:IMAGES])
