@@ -32,9 +32,9 @@ def lanes(listed: Study, count: int = 3, **options: object) -> list[sweeps.Outco
 
 
 def result(folder: Path) -> tuple[dict, dict]:
-    """A run's weights, and its record without what names its time."""
+    """A run's weights, and its record without what names its time and the state of the checkout."""
     record = json.loads((folder / "record.json").read_text())
-    for name in ("started", "wall_seconds", "resumed_at"):
+    for name in ("started", "wall_seconds", "resumed_at", "commit", "modified"):
         del record["provenance"][name]
     return torch.load(folder / "weights.pt", weights_only=True), {name: value for name, value in record.items() if name != "digest"}
 
