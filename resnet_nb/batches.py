@@ -37,7 +37,7 @@ class Batches:
         self.count, self.labels, self.seed = count, images.labels, seed
         self.size, self.flip = recipe.batch_size, recipe.flip
         device = images.images.device
-        sizes = _sizes(self.height, self.width, recipe.scales)
+        sizes = sizes_of(self.height, self.width, recipe.scales)
         padded = np.array(sizes) + 2 * recipe.pad
         self.spans = padded - (self.height, self.width) + 1  # how many offsets a crop has, down and across
         self.padded_widths = padded[:, 1]
@@ -117,8 +117,8 @@ class Batches:
         return self.gather(self.plan(step, 1)[0])
 
 
-def _sizes(height: int, width: int, scales: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Height and width of the images at each side; their own without scales."""
+def sizes_of(height: int, width: int, scales: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Height and width of the images at each side; their own without scales. Raises InputError for a side that is less than their own."""
     if not scales:
         return [(height, width)]
     from resnet_nb.protocols.geometry import resized_size  # here, since the protocols import torchvision, and other recipes do without

@@ -23,6 +23,10 @@ RUN, CHECKPOINT, WEIGHTS, MODEL, MEAN, TRACE, RECORD = (
 LEFT = (RECORD, CHECKPOINT, WEIGHTS, MODEL, MEAN, TRACE)  # what a run leaves beside run.json; the record first, without which nothing is complete
 
 
+class FolderInUse(InputError):
+    """Another process, or another thread, is writing in the folder."""
+
+
 class RunFolder:
     """The folder of one run, held by one process at a time (a context manager).
 
@@ -46,7 +50,7 @@ class RunFolder:
         try:
             self.lock.acquire()
         except Timeout as error:
-            raise InputError(f"Another process is training in {self.path}: wait for it, or choose another --out.") from error
+            raise FolderInUse(f"Another process is training in {self.path}: wait for it, or choose another --out.") from error
         except (OSError, NotImplementedError) as error:
             raise InputError(f"Cannot write in {self.path} ({error}): choose another --out.") from error
         try:

@@ -56,7 +56,7 @@ def _train_grown(
     name: str, shallow: str, rate: float, data: Data, steps: int, seed: int, points: tuple[int, ...], width: int | None, device: str
 ) -> pd.DataFrame:
     recipe = get_recipe(data=data.name).replaced(iterations=steps, rate=rate, drops=(), curve_every=1, evaluations=1)
-    net = grow.build(shallow, parse(name), data, width=width, seed=seed, device=device, trained=True, progress=False)
+    net = grow.build(shallow, parse(name), data, width=width, seed=seed, device=device, progress=False)
     images, seen = data.train.to(resolve_device(device)), {}
     normalisation = Normalisation.measured(images, recipe.normalise)
 

@@ -13,9 +13,11 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from types import ModuleType
 
 from resnet_nb import records, studies
+from resnet_nb.asked import answer_of
 from resnet_nb.cli import final_line
 from resnet_nb.errors import InputError, RunError
-from resnet_nb.studies import Outcome, Study
+from resnet_nb.studies import Study
+from resnet_nb.sweep import Outcome
 
 RETRIES = 3  # of a run whose node or process is lost
 REACH_SECONDS = 10  # Ray by itself tries for minutes, and says so all the while
@@ -58,7 +60,7 @@ def run_study(
         return failed
     with _connected(ray, address):
         _check_resources(ray, gpus, cpus)
-        task = ray.remote(num_gpus=gpus, num_cpus=cpus, max_retries=RETRIES)(studies.answer_of)
+        task = ray.remote(num_gpus=gpus, num_cpus=cpus, max_retries=RETRIES)(answer_of)
         running = {task.remote(_words(words, more, cpus)): (number, words) for number, words in left}
         try:
             while running:
@@ -74,7 +76,7 @@ def run_study(
 
 
 def sweep(study: Study, **options: object) -> list[Outcome]:
-    """`run_study` with these options, and what became of each run, as `studies.sweep` tells it: "skipped", "done" or "failed"."""
+    """`run_study` with these options, and what became of each run, as `sweep.sweep` tells it: "skipped", "done" or "failed"."""
     before = studies.recorded(study.name)
     failed = dict(run_study(study, **options))
     outcomes = []

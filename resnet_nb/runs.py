@@ -1,7 +1,10 @@
 """One training run from names to files: what `resnet-nb train` does, callable from Python too."""
 
+import hashlib
+import json
 import os
 import shlex
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,16 +12,20 @@ from pathlib import Path
 import torch
 
 from resnet_nb import checkpoints, grow, records
-from resnet_nb.checkpoints import RunFolder
+from resnet_nb.batches import sizes_of
+from resnet_nb.checkpoints import FolderInUse, RunFolder
 from resnet_nb.data import Data
 from resnet_nb.devices import resolve_device
 from resnet_nb.errors import InputError
 from resnet_nb.kept import TRACE, WEIGHTS
 from resnet_nb.models import BOTTLENECKS, build_model, check_usable, count_parameters, parse
 from resnet_nb.models.nets import Net
+from resnet_nb.models.weights import read_tensors
 from resnet_nb.provenance import cpu_threads, machine
 from resnet_nb.recipes import Recipe
-from resnet_nb.train import Fit, fit
+from resnet_nb.train import Fit, RunStopped, conditions, fit
+
+WAIT_SECONDS = 0.5  # between two looks whether another has trained a net
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,7 @@ def train(
     keep_weights: bool = False,
     fresh: bool = False,
     checkpoint_seconds: float = 30,
+    compiled: bool = False,
     progress: bool = True,
     until: Callable[[int], bool] | None = None,
 ) -> tuple[dict, Path, bool]:
@@ -99,7 +107,10 @@ def train(
 
     Returns the record, the folder, and whether there was anything left to do. With `study` the record is also filed under results/STUDY/.
     keep_weights: file the final weights beside it, in half precision; a plan's trace is filed there in any case.
-    until: as in `fit`, whose RunStopped is raised; the training of the net that a grown one starts from is not cut short.
+    compiled: as in `fit`; the record's provenance and command say so.
+    until: as in `fit`, whose RunStopped is raised; it is also asked after each step of the net that a grown one begins with, with 0. That net
+    is trained in a folder of its own, runs/shallow/NAME, which other runs that begin with it find (in `out`/shallow where `out` is given).
+    Nothing is written where the net cannot take the images or the recipe's sides are less than theirs, which raises InputError.
     """
     if keep_weights and study is None:
         raise InputError("--keep-weights files the weights beside the run's record: name the --study.")
@@ -108,23 +119,27 @@ def train(
         records.check_writable()
     resolve_device(device)  # before anything is written
     described = _model(plan, data)
+    sizes_of(*data.image_size, plan.recipe.scales)  # and a folder is claimed for what can be trained alone
+    shallow = (out or Path("runs")) / "shallow"
     out = out or Path("runs") / records.run_name(_outline(plan, data, described))
     with RunFolder(out, plan.identity(data), fresh=fresh) as folder:
         record, new = folder.record(), False
         if record is None:
             new = True
-            net = _initial_net(plan, data, device, progress, trained=folder.load_checkpoint() is None)
+            how = {"checkpoint_seconds": checkpoint_seconds, "compiled": compiled, "progress": progress, "until": until}
+            begun = folder.load_checkpoint() is not None
+            net = _initial_net(plan, data, None if begun else shallow, device=device, fresh=fresh, **how)
             done = fit(
-                net, data, plan.recipe, plan.seed, device, iterations=plan.iterations, folder=folder,
-                checkpoint_seconds=checkpoint_seconds, deterministic=plan.deterministic, trace=plan.trace, progress=progress,
-                until=until,
+                net, data, plan.recipe, plan.seed, device, iterations=plan.iterations, folder=folder, deterministic=plan.deterministic,
+                trace=plan.trace, **how,
             )  # fmt: skip
-            record = records.signed(_record(plan, data, described, done, device))
+            record = records.signed(_record(plan, data, described, done, device, compiled))
             records.validate(record)
             folder.finish(done.net.state_dict(), _evaluable(plan, data, described), done.normalisation, record, done.trace)
         if study is not None:
-            again = command(plan, data, study, cpu_threads(record["provenance"]), keep_weights=keep_weights)
-            record = {**record, "study": study, "command": again}
+            where = record["provenance"]
+            words = command(plan, data, study, cpu_threads(where), where.get("compiled", False), keep_weights=keep_weights)
+            record = {**record, "study": study, "command": words}
             _file(record, folder, traced=plan.trace, keep_weights=keep_weights)
         return record, out, new
 
@@ -138,7 +153,9 @@ def _file(record: dict, folder: RunFolder, *, traced: bool, keep_weights: bool) 
         records.file_beside(path, WEIGHTS, checkpoints.kept_weights(folder.path))
 
 
-def command(plan: Plan, data: Data, study: str | None = None, threads: int | None = None, *, keep_weights: bool = False) -> str:
+def command(
+    plan: Plan, data: Data, study: str | None = None, threads: int | None = None, compiled: bool = False, *, keep_weights: bool = False
+) -> str:
     """The command that repeats the run, with `$RESNET_NB_DATA` where a path would be.
 
     threads: of a run on a CPU, where another number of them adds in another order, and training amplifies the difference.
@@ -155,31 +172,59 @@ def command(plan: Plan, data: Data, study: str | None = None, threads: int | Non
     words += ["--deterministic"] if plan.deterministic else []
     words += ["--trace"] if plan.trace else []
     words += ["--keep-weights"] if keep_weights else []
+    words += ["--compiled"] if compiled else []
     words += ["--threads", str(threads)] if threads else []
     words += ["--study", study] if study else []
     text = shlex.join(words)
     return text if data.name == "digits" else f'{text} --data-root "$RESNET_NB_DATA"'
 
 
-def _initial_net(plan: Plan, data: Data, device: str, progress: bool, *, trained: bool) -> torch.nn.Module:
-    """The net as the run begins with it; `trained` is False where a checkpoint will replace its weights."""
-    shallow = grow.shallow_net(plan.init, plan.model)
-    if shallow is None:
-        net = _build(plan, data, plan.init)
-        if not isinstance(net, Net):
-            check_usable(net, plan.model, (data.channels, *data.image_size), len(data.classes))
-        return net
-    return grow.build(
-        shallow, parse(plan.model), data, width=plan.width, seed=plan.seed, device=device, trained=trained, progress=progress
-    )
+def _initial_net(plan: Plan, data: Data, shallow: Path | None, **how: object) -> torch.nn.Module:
+    """The net as the run begins with it. shallow: where what a grown net begins with is trained; None where a checkpoint holds the weights."""
+    name = grow.shallow_net(plan.init, plan.model)
+    if name is None:
+        return _build(plan, data, plan.init)
+    weights = shallow and _shallow_weights(name, plan, data, shallow, **how)
+    return grow.deepened(name, parse(plan.model), data, width=plan.width, seed=plan.seed, weights=weights)
+
+
+def _shallow_weights(
+    name: str, large: Plan, data: Data, where: Path, *, device: str, fresh: bool, compiled: bool, until: Callable[[int], bool] | None, **how: object
+) -> dict[str, torch.Tensor]:
+    """The state dict of the trained net called `name`, from the folder below `where` of the run that it is: trained there, or what is left of it.
+
+    Several processes and threads may ask for it at a time: one trains it, and the others wait.
+    """
+    small = plan(name, grow.recipe_of(data), large.seed, width=large.width, deterministic=large.deterministic)
+    identity, place = small.identity(data), resolve_device(device)
+    # what it is and where it is computed make its name, so that what is found there is what would be computed here
+    known = json.dumps([identity, conditions(place, large.deterministic, compiled)], sort_keys=True)
+    outline = records.run_name(_outline(small, data, _model(small, data)))
+    folder = where / f"{outline}-{hashlib.sha256(known.encode()).hexdigest()[:8]}"
+    stops = None if until is None else lambda step: until(0)
+    while True:
+        try:
+            train(small, data, folder, device=device, fresh=fresh, compiled=compiled, until=stops, **how)
+            fresh = False
+            with RunFolder(folder, identity) as done:
+                if done.record() is not None:  # and no other has begun it afresh
+                    return read_tensors(folder / checkpoints.WEIGHTS)
+        except FolderInUse:
+            if until is not None and until(0):
+                raise RunStopped(0, small.iterations, RunFolder(folder, identity), name) from None
+            time.sleep(WAIT_SECONDS)
+        except RunStopped as stopped:
+            raise RunStopped(stopped.iteration, stopped.iterations, stopped.place, name) from None
 
 
 def _model(plan: Plan, data: Data) -> dict:
-    """The model as its record describes it. Raises InputError for a name that says nothing."""
+    """The model as its record describes it. Raises InputError for a name that says nothing, and for a net that cannot take the images."""
     grown = grow.shallow_net(plan.init, plan.model) is not None
     if grown and plan.norm != "batch":
         raise InputError(f"--init {plan.init} needs batch normalisation, which makes an inserted block the identity: leave --norm out.")
     net = _build(plan, data, "he-fan-in" if grown else plan.init)
+    if not isinstance(net, Net):
+        check_usable(net, plan.model, (data.channels, *data.image_size), len(data.classes))
     return {
         "name": plan.model,
         "width": plan.width or getattr(getattr(net, "conv1", None), "out_channels", None),
@@ -220,7 +265,7 @@ def _outline(plan: Plan, data: Data, described: dict) -> dict:
     }
 
 
-def _record(plan: Plan, data: Data, described: dict, done: Fit, device: str) -> dict:
+def _record(plan: Plan, data: Data, described: dict, done: Fit, device: str, compiled: bool) -> dict:
     running, evaluated = zip(*done.curve.running, strict=True), zip(*done.curve.evaluated, strict=True)
     steps, loss, error = (list(column) for column in running)
     at, train_error, validation_error, test_error = (list(column) for column in evaluated)
@@ -230,6 +275,7 @@ def _record(plan: Plan, data: Data, described: dict, done: Fit, device: str) -> 
         "started": done.started,
         "wall_seconds": round(done.seconds, 1),
         "resumed_at": done.resumed_at,
+        **({"compiled": True} if compiled else {}),
     }
     return {
         "schema": 1,
@@ -255,7 +301,7 @@ def _record(plan: Plan, data: Data, described: dict, done: Fit, device: str) -> 
         },
         "protocol": "1-crop",
         "provenance": provenance,
-        "command": command(plan, data, threads=cpu_threads(provenance)),
+        "command": command(plan, data, threads=cpu_threads(provenance), compiled=compiled),
     }
 
 

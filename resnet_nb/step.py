@@ -20,6 +20,7 @@ from resnet_nb.recipes import Recipe
 BLOCK = 100  # steps that are planned at a time: 0.4 MB at 128 images a batch
 WARM = 3  # steps before a graph is captured, in which libraries choose their kernels and the velocities come to be
 CAPTURING = threading.Lock()  # of all graphs of the process: beginning to capture synchronises the device, which another capture forbids
+_own = threading.local()
 
 
 def take_step(net: nn.Module, optimiser: torch.optim.Optimizer, images: Tensor, labels: Tensor, sums: Tensor, recipe: Recipe) -> None:
@@ -58,6 +59,7 @@ class Stepper:
         self, net: nn.Module, optimiser: torch.optim.Optimizer, batches: Batches, recipe: Recipe, *, graph: bool = False, compiled: bool = False
     ):
         self.net = torch.compile(net) if compiled else net
+        self.compiling = compiled  # as the first step is taken
         self.optimiser, self.batches, self.recipe = optimiser, batches, recipe
         self.sums = torch.zeros(2, device=batches.pixels.device)
         self.first, self.block = 0, torch.empty(0)
@@ -79,7 +81,9 @@ class Stepper:
         self._take(plan)
 
     def _take(self, plan: Tensor) -> None:
-        take_step(self.net, self.optimiser, *self.batches.gather(plan), self.sums, self.recipe)
+        with CAPTURING if self.compiling else nullcontext():  # compiling synchronises the device too
+            take_step(self.net, self.optimiser, *self.batches.gather(plan), self.sums, self.recipe)
+        self.compiling = False
 
 
 class _CaptureError(Exception):
@@ -95,7 +99,8 @@ class _Graph:
     def __call__(self, plan: Tensor) -> None:
         if self.calls == 0:
             self.plan, self.rate = torch.empty_like(plan), torch.zeros((), device=plan.device)
-            self.stream = torch.cuda.Stream(plan.device)  # its own: graphs captured on one stream share a workspace, and could not run side by side
+            # the thread's own: graphs captured on one stream share a workspace, and could not run side by side
+            self.stream = own_stream(plan.device, "graphs")
         self.plan.copy_(plan)
         self.rate.fill_(self.optimiser.param_groups[0]["lr"])
         if self.calls < WARM:
@@ -120,6 +125,18 @@ class _Graph:
             torch.cuda.set_stream(before)  # a failed capture leaves its own
             raise _CaptureError(str(error).partition("\n")[0]) from error
         return graph
+
+
+def own_stream(device: torch.device, purpose: str = "steps") -> "torch.cuda.Stream":
+    """This thread's own stream of a CUDA device for `purpose`, the same at each call.
+
+    torch hands out the same 32 streams in turn. A graph that was captured on one that another thread uses would hold that thread's work as well,
+    so no run takes a new one.
+    """
+    streams = _own.__dict__.setdefault("streams", {})
+    if (device, purpose) not in streams:
+        streams[device, purpose] = torch.cuda.Stream(device)
+    return streams[device, purpose]
 
 
 @contextmanager

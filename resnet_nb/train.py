@@ -119,14 +119,7 @@ class _Run:
         self.since = 0
         self.seconds, self.resumed_at = 0.0, []
         self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        self.conditions = {
-            "device": f"{device}, {device_name(device)}",
-            "package": __version__,
-            "threads": torch.get_num_threads(),
-            "torch": str(torch.__version__),  # a str of its own class, which a checkpoint cannot hold
-            "repeatable": device.type == "cpu" or deterministic,
-            **({"compiled": True} if compiled else {}),  # only then, so that earlier checkpoints go on as exactly as they did
-        }
+        self.conditions = conditions(device, deterministic, compiled)
         self.exact = self.conditions["repeatable"]
 
     def resume(self, folder: RunFolder) -> None:
@@ -254,16 +247,34 @@ class _Run:
         )  # fmt: skip
 
 
-class RunStopped(RunError):
-    """A run that stopped where `until` said so: `iteration` of `iterations`. Its state is safe in `folder`, where it has one."""
+def conditions(device: torch.device, deterministic: bool, compiled: bool = False) -> dict:
+    """Where and how a run computes: what two of them must have in common to end with the same bits, if it is "repeatable" there at all."""
+    return {
+        "device": f"{device}, {device_name(device)}",
+        "package": __version__,
+        "threads": torch.get_num_threads(),
+        "torch": str(torch.__version__),  # a str of its own class, which a checkpoint cannot hold
+        "repeatable": device.type == "cpu" or deterministic,
+        **({"compiled": True} if compiled else {}),  # only then, so that earlier checkpoints go on as exactly as they did
+    }
 
-    def __init__(self, iteration: int, iterations: int, folder: RunFolder | None):
-        super().__init__(f"Stopped at iteration {iteration} of {iterations}: {_goes_on(folder)}.")
-        self.iteration, self.iterations, self.folder = iteration, iterations, folder and folder.path
+
+class RunStopped(RunError):
+    """A run that stopped where `until` said so: `iteration` of `iterations`. Its state is safe in `folder`, where it has one.
+
+    beginning: the net that a grown one begins with, where it is that net's training that stopped.
+    """
+
+    def __init__(self, iteration: int, iterations: int, folder: RunFolder | None, beginning: str | None = None):
+        self.reached = f"at iteration {iteration} of {iterations}" + (f" of the {beginning} that it begins with" if beginning else "")
+        super().__init__(f"Stopped {self.reached}: {_goes_on(folder)}.")
+        self.iteration, self.iterations, self.beginning, self.place = iteration, iterations, beginning, folder
+        self.folder = folder and folder.path
 
     def as_dict(self) -> dict:
-        """For JSON."""
-        return {"iteration": self.iteration, "iterations": self.iterations, "folder": self.folder and str(self.folder)}
+        """For JSON; `beginning` only where there is one."""
+        place = {"iteration": self.iteration, "iterations": self.iterations, "folder": self.folder and str(self.folder)}
+        return {**place, **({"beginning": self.beginning} if self.beginning else {})}
 
 
 def _goes_on(folder: RunFolder | None) -> str:
@@ -295,17 +306,29 @@ def _interrupt_flag() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
+_repeating = threading.Lock()
+_repeatable_runs, _otherwise = 0, False  # of all threads, for which torch has one setting; and what it is without such runs
+
+
 @contextmanager
 def _repeatable(device: torch.device, wanted: bool) -> Iterator[None]:
-    """Repeatable kernels inside the block, where they are wanted (CUDA has faster ones that are not)."""
-    before = torch.are_deterministic_algorithms_enabled()
-    if wanted and device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself with a fixed workspace alone
+    """Repeatable kernels inside the block, where they are wanted (CUDA has faster ones that are not), and beside it until no block wants them."""
+    global _repeatable_runs, _otherwise
+    if not wanted or device.type != "cuda":
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself with a fixed workspace alone
+    with _repeating:
+        if _repeatable_runs == 0:
+            _otherwise = torch.are_deterministic_algorithms_enabled()
+        _repeatable_runs += 1
         torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        with _repeating:
+            _repeatable_runs -= 1
+            torch.use_deterministic_algorithms(_repeatable_runs > 0 or _otherwise)
 
 
 @contextmanager

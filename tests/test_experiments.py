@@ -54,7 +54,7 @@ def test_a_grown_net_trained_on_is_the_run_that_its_parts_make_and_its_three_err
     monkeypatch.setattr("resnet_nb.experiments.get_recipe", lambda data: RECIPE)
     table = train_grown([("plain14", "plain8", 0.05), ("resnet14", "resnet8", 0.01)], data, 5, 2, points=(2, 5), width=4, device="cpu")
     assert table.groupby(["family", "rate"]).size().to_dict() == {("plain", 0.05): 5, ("residual", 0.01): 5}
-    net = grow.build("plain8", parse("plain14"), data, width=4, seed=2, device="cpu", trained=True, progress=False)
+    net = grow.build("plain8", parse("plain14"), data, width=4, seed=2, device="cpu", progress=False)
     recipe = RECIPE.replaced(iterations=5, drops=(), curve_every=1, evaluations=1)
     alone = fit(net, data, recipe, 2, "cpu", progress=False)
     plain = table[table["family"] == "plain"]

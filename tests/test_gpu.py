@@ -1,5 +1,6 @@
 """What has to hold on a CUDA device: run with `pytest -m gpu` on a machine that has one; it takes about a minute."""
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import torch
 from small_data import small_data
 
+from resnet_nb.asked import answer_of
 from resnet_nb.batches import Batches
 from resnet_nb.checkpoints import RunFolder
 from resnet_nb.devices import device_name, driver_version, resolve_device
@@ -15,7 +17,9 @@ from resnet_nb.errors import RunError
 from resnet_nb.models import build_model
 from resnet_nb.normalise import Normalisation
 from resnet_nb.recipes import Recipe
-from resnet_nb.step import BLOCK, WARM, Stepper, sgd
+from resnet_nb.step import BLOCK, WARM, Stepper, own_stream, sgd
+from resnet_nb.studies import Study
+from resnet_nb.sweep import sweep
 from resnet_nb.train import Fit, fit
 
 pytestmark = pytest.mark.gpu
@@ -169,3 +173,51 @@ def test_a_compiled_steps_graph_agrees_with_the_step(full_float32: None) -> None
         without(step)
     assert graph.graph is not None
     torch.testing.assert_close(state(graph), state(without), rtol=1e-3, atol=1e-3)
+
+
+def test_lanes_of_one_process_end_as_each_run_alone(tmp_path: Path) -> None:
+    recipe = "quick-digits,iterations=40,drops=20,curve_every=10,evaluations=2"
+    nets = ("plain8", "resnet8", "plain14", "resnet14", "resnet8-B")
+    common = ("--width", "4", "--recipe", recipe, "--device", "cuda", "--deterministic")
+    together, alone = (
+        [("train", net, *common, "--out", str(tmp_path / where / net)) for net in nets] for where in ("together", "alone")
+    )  # fmt: skip
+    assert {outcome.kind for outcome in sweep(Study("a-study", tuple(together)), jobs=3)} == {"done"}
+    for words in alone:
+        assert answer_of(words)[1] == ""
+    for net in nets:
+        ours, theirs = (torch.load(tmp_path / where / net / "weights.pt", weights_only=True) for where in ("together", "alone"))
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_lane_that_runs_out_of_memory_ends_no_other(tmp_path: Path) -> None:
+    recipe = "quick-digits,iterations=60,drops=40,curve_every=10,evaluations=2"
+    large = ("plain8", "--width", "128", "--recipe", f"{recipe},batch_size=300000")  # 10 GB an activation
+    nets = [large, *(("resnet8", "--width", "4", "--recipe", recipe, "--seed", str(seed)) for seed in range(6))]
+    words = tuple(("train", *net, "--device", "cuda", "--out", str(tmp_path / str(place))) for place, net in enumerate(nets))
+    first, *others = sweep(Study("a-study", words), jobs=3)
+    assert (first.kind, "Out of memory" in first.said) == ("failed", True)
+    assert {outcome.kind for outcome in others} == {"done"}
+    for place in range(1, 7):
+        losses = json.loads((tmp_path / str(place) / "record.json").read_text())["curve"]["loss"]
+        assert losses[-1] < losses[0]
+
+
+def test_graphs_of_one_thread_are_captured_on_one_stream_and_no_other_threads() -> None:
+    def lane(found: list) -> None:
+        with torch.cuda.stream(own_stream(torch.device("cuda"))):
+            for _ in range(3):
+                taken = stepper(RECIPE, graph=True)
+                for number in range(WARM + 2):
+                    taken(number)
+                found.append((torch.cuda.current_stream().cuda_stream, taken.graph.stream.cuda_stream))
+            torch.cuda.current_stream().synchronize()
+
+    found: list[list] = [[], [], []]
+    threads = [threading.Thread(target=lane, args=(own,)) for own in found]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(len(set(own)) == 1 and len(own) == 3 for own in found)
+    assert len({stream for own in found for stream in own[0]}) == 6

@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULES = (
+    "asked",
     "averaging",
     "cause_explorer",
     "construction",
@@ -31,9 +32,11 @@ MODULES = (
     "speed",
     "stats",
     "studies",
+    "sweep",
     "sweep_display",
     "view_explorer",
     "views",
+    "workers",
 )
 WORK = {
     "a record's way into a study and onto the scoreboard": """

@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_nb.errors import InputError
-from resnet_nb.models.deepen import deepen
+from resnet_nb.models.deepen import GLOBAL_GENERATOR, deepen
 from resnet_nb.models.nets import INITS, NORMS, Net, initialise
 from resnet_nb.models.weights import load_weights, read_weights
 
@@ -95,7 +95,8 @@ def build_model(
             raise InputError(f"Unknown {what} {value!r}: choose one of {', '.join(choices)}.")
     if spec is None and (norm, conv_bias) != ("batch", False):
         raise InputError(f"{name} has layers of its own: leave --norm and --conv-bias out.")
-    with torch.random.fork_rng(devices=[]):  # layers draw from the global generator when they are made; leave it as it was
+    # layers draw from the global generator when they are made, which all threads share; leave it as it was
+    with GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if spec is None:
             return _library_model(name, classes, in_channels, width)

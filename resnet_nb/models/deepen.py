@@ -1,12 +1,15 @@
 """The paper's construction argument (section 1), carried out: a deeper net that computes what the shallower one computes."""
 
 import copy
+import threading
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from resnet_nb.models.nets import Block, Net, initialise
+
+GLOBAL_GENERATOR = threading.Lock()  # torch's: held where layers are made, which draw from it before they are initialised
 
 
 def deepen(net: Net, blocks: int, *, images: Tensor | None = None, seed: int = 0) -> Net:
@@ -35,7 +38,9 @@ def deepen(net: Net, blocks: int, *, images: Tensor | None = None, seed: int = 0
         stage = getattr(deeper, name)
         width = stage[-1].conv2.out_channels
         for _ in range(blocks):
-            block = Block(width, width, 1, None if plain else "A", conv_bias=net.conv1.bias is not None).to(like.device, like.dtype)
+            with GLOBAL_GENERATOR:
+                block = Block(width, width, 1, None if plain else "A", conv_bias=net.conv1.bias is not None)
+            block = block.to(like.device, like.dtype)
             if plain:
                 _make_dirac(block, *places.get(name, (like.new_zeros(width), like.new_ones(width))))
             else:

@@ -1,0 +1,90 @@
+"""What `resnet-nb train` does with its words, wherever they are read: on the command line, in a process of a sweep, in a task of Ray's.
+
+Nothing here depends on the state of the process, such as its standard output, so that several threads may do it at a time.
+"""
+
+import math
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from resnet_nb.errors import InputError
+from resnet_nb.recipes import get_recipe
+
+if TYPE_CHECKING:
+    from resnet_nb.data import Data
+
+
+@dataclass(frozen=True)
+class Done:
+    """A run's record and folder, whether there was anything left to do, and where the data came from."""
+
+    record: dict
+    folder: Path
+    new: bool
+    source: str
+
+
+def parsed(words: Sequence[str]) -> dict:
+    """The options that `resnet-nb train` makes of a command's words, defaults among them. Raises InputError for words that are no command."""
+    from resnet_nb.cli import app  # which imports this module, in its commands
+
+    try:
+        return typer.main.get_command(app).commands[words[0]].make_context(words[0], list(words[1:])).params
+    except Exception as error:  # typer has exceptions of its own for bad words
+        raise InputError(f"`resnet-nb {shlex.join(words)}` is no command: {getattr(error, 'message', None) or error}") from error
+
+
+def deadline(minutes: float | None) -> float:
+    """The time of time.monotonic() at which so many minutes from now are over. Raises InputError for a number that is none."""
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise InputError(f"--max-minutes {minutes:g}: give a number of minutes greater than 0.")
+    return math.inf if minutes is None else time.monotonic() + 60 * minutes
+
+
+def train(
+    asked: Mapping, until: Callable[[int], bool] | None = None, *, progress: bool = True, read: "Callable[..., Data] | None" = None
+) -> Done:
+    """Train as the options `asked` say, of `parsed`. until: as in `train.fit`. read: in place of `load_data`, whose arguments it is given.
+
+    Raises what `runs.train` raises.
+    """
+    end = deadline(asked["max_minutes"])
+    from resnet_nb import runs
+    from resnet_nb.data import load_data
+
+    def over(iteration: int) -> bool:
+        return (until is not None and until(iteration)) or time.monotonic() >= end
+
+    def chosen(*names: str) -> dict:
+        return {name: asked[name] for name in names}
+
+    runs.set_threads(asked["threads"])
+    recipe = get_recipe(asked["recipe"], asked["data"])
+    planned = runs.plan(asked["model"], recipe, asked["seed"], **chosen("iterations", "width", "init", "deterministic", "norm", "trace"))
+    data = (read or load_data)(asked["data"], asked["data_root"], **chosen("split", "download", "image_size"))
+    out = asked["out"] and Path(asked["out"])
+    how = chosen("device", "study", "keep_weights", "fresh", "checkpoint_seconds", "compiled")
+    done = runs.train(planned, data, out, until=over, progress=progress, **how)
+    return Done(*done, data.source)
+
+
+def answer_of(
+    words: Sequence[str], until: Callable[[int], bool] | None = None, read: "Callable[..., Data] | None" = None
+) -> tuple[dict | None, str]:
+    """Run a `resnet-nb train` command in this thread: its answer as `--json` has it, or None and what was wrong. until, read: as in `train`."""
+    from resnet_nb.train import RunStopped
+
+    try:
+        asked = parsed(words)
+        try:
+            return train(asked, until, progress=False, read=read).record, ""
+        except RunStopped as stopped:
+            return {"finished": False, "model": asked["model"], "reached": stopped.reached, **stopped.as_dict()}, ""
+    except Exception as error:  # of this run alone: the others go on
+        return None, str(error) or type(error).__name__

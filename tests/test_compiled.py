@@ -1,0 +1,49 @@
+"""A compiled run takes the steps of one that is not, up to rounding, and says that it was compiled."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from small_data import small_data
+
+from resnet_nb import cli, records, runs
+from resnet_nb.asked import parsed
+from resnet_nb.checkpoints import RunFolder
+from resnet_nb.recipes import Recipe
+from resnet_nb.train import RunStopped
+
+RECIPE = Recipe("test", batch_size=16, iterations=12, rate=0.05, drops=(6, 9), pad=1, warmup_iterations=0, curve_every=2, evaluations=3)
+PLANNED = runs.plan("resnet8", RECIPE, width=4)
+needs_compiler = pytest.mark.skipif(not any(map(shutil.which, ("g++", "c++", "clang++"))), reason="torch.compile needs a C++ compiler on a CPU")
+
+
+@needs_compiler
+def test_a_compiled_runs_losses_are_those_of_the_run_within_a_thousandth_and_its_record_says_so(tmp_path: Path) -> None:
+    with pytest.raises(RunStopped):
+        runs.train(PLANNED, small_data(), tmp_path / "compiled", device="cpu", progress=False, compiled=True, until=lambda step: step == 5)
+    with RunFolder(tmp_path / "compiled", PLANNED.identity(small_data())) as folder:
+        assert folder.load_checkpoint()["conditions"]["compiled"] is True  # so that one that goes on without is not called exact
+    done, plain = (
+        runs.train(PLANNED, small_data(), tmp_path / name, device="cpu", progress=False, compiled=name == "compiled")[0]
+        for name in ("compiled", "plain")
+    )
+    assert done["curve"]["loss"] == pytest.approx(plain["curve"]["loss"], rel=1e-3)
+    assert done["provenance"]["compiled"] is True and done["provenance"]["deterministic"] and "compiled" not in plain["provenance"]
+    assert " --compiled " in done["command"] and "--compiled" not in plain["command"]
+    records.validate(done)
+
+
+def test_the_option_reaches_the_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from resnet_nb import asked, step, studies, sweep
+
+    compiled = []
+    monkeypatch.setattr(step.torch, "compile", lambda net: compiled.append(net) or net)
+    words = ("train", "plain8", "--width", "2", "--iterations", "1", "--device", "cpu")
+    assert asked.answer_of((*words, "--out", str(tmp_path / "a")))[1] == "" and not compiled
+    assert asked.answer_of((*words, "--compiled", "--out", str(tmp_path / "b")))[1] == "" and len(compiled) == 1
+    assert studies.asked_for(words) == studies.asked_for((*words, "--compiled")) and parsed((*words, "--compiled"))["compiled"]
+
+    seen = []
+    monkeypatch.setattr(sweep, "sweep", lambda study, jobs, more, deadline: seen.append(more) or [])
+    cli.app(["sweep", "digits-grown", "--compiled", "--device", "cpu"], standalone_mode=False)
+    assert seen == [("--device", "cpu", "--compiled")]
