@@ -93,7 +93,7 @@ def fit(
     with _repeatable(place, deterministic), _out_of_memory_explained(place):
         run = _Run(net, data.to(place), recipe, seed, place, iterations or recipe.iterations, deterministic, compiled, trace)
         if folder is not None:
-            run.resume(folder)
+            run.resume(folder, progress)
         run.go(folder, checkpoint_seconds, progress, on_point, until)
         return run.finish()
 
@@ -122,8 +122,8 @@ class _Run:
         self.conditions = conditions(device, deterministic, compiled)
         self.exact = self.conditions["repeatable"]
 
-    def resume(self, folder: RunFolder) -> None:
-        """Take up the state of the folder's checkpoint, if there is one."""
+    def resume(self, folder: RunFolder, say: bool) -> None:
+        """Take up the state of the folder's checkpoint, if there is one. say: tell where it goes on."""
         state = folder.load_checkpoint()
         if state is None:
             return
@@ -138,7 +138,8 @@ class _Run:
             self.trace.rows = state["trace"]
         # bit-identical only where nothing that rounds differently has changed
         self.exact = state["exact"] and state["conditions"] == self.conditions
-        Progress.say(f"resuming at iteration {self.step}")
+        if say:
+            Progress.say(f"resuming at iteration {self.step}")
 
     def state(self) -> dict:
         """All that a checkpoint needs; what the batches draw depends on the step alone."""
