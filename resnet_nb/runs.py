@@ -8,14 +8,16 @@ from pathlib import Path
 
 import torch
 
-from resnet_nb import grow, records
+from resnet_nb import grow, photo_training, records
 from resnet_nb.checkpoints import RunFolder
 from resnet_nb.data import Data
+from resnet_nb.data.training import PhotoData
 from resnet_nb.devices import resolve_device
 from resnet_nb.errors import InputError
 from resnet_nb.models import BOTTLENECKS, build_model, check_usable, count_parameters, parse
 from resnet_nb.models.nets import Net
 from resnet_nb.provenance import cpu_threads, machine
+from resnet_nb.ranks import ALONE, Ranks, SharedFolder
 from resnet_nb.recipes import Recipe
 from resnet_nb.train import Fit, fit
 
@@ -70,6 +72,8 @@ def plan(
         raise InputError(f"--seed {seed}: seeds are 0 or greater, and less than 2 to the 63rd.")
     of_ours = model not in BOTTLENECKS and (":" not in model or model.startswith(("cifar:", "imagenet:")))
     depth = parse(model).depth if of_ours else 0
+    if of_ours and recipe.crop and parse(model).stem == "cifar":
+        raise InputError(f"{model} is a net for 32x32 pixels and {recipe.name} is for photographs: name another, such as imagenet:resnet50.")
     return Plan(model, width, init, recipe.for_depth(depth), seed, iterations or recipe.iterations, deterministic, norm)
 
 
@@ -80,7 +84,7 @@ def _changed_norm(norm: str) -> dict:
 
 def train(
     plan: Plan,
-    data: Data,
+    data: Data | PhotoData,
     out: Path | None = None,
     *,
     device: str = "auto",
@@ -89,42 +93,60 @@ def train(
     checkpoint_seconds: float = 30,
     progress: bool = True,
     until: Callable[[int], bool] | None = None,
+    ranks: Ranks = ALONE,
+    workers: int | None = None,
 ) -> tuple[dict, Path, bool]:
     """Run `plan`, or what is left of it, in the folder `out` (`runs/NAME` when None).
 
     Returns the record, the folder, and whether there was anything left to do. With `study` the record is also filed under results/STUDY/.
     until: as in `fit`, whose RunStopped is raised; the training of the net that a grown one starts from is not cut short.
+    ranks, workers: as in `photo_training.fit`, for photographs; every rank calls this, and rank 0 alone writes.
     """
     if study is not None:
         records.check_study(study)  # before hours of work, not after them
         records.check_writable()
+    check_fitting(plan.recipe, data, ranks)
     resolve_device(device)  # before anything is written
     described = _model(plan, data)
     out = out or Path("runs") / records.run_name(_outline(plan, data, described))
-    with RunFolder(out, plan.identity(data), fresh=fresh) as folder:
+    with ranks.joined(device), SharedFolder(RunFolder(out, plan.identity(data), fresh=fresh), ranks) as folder:
         record, new = folder.record(), False
         if record is None:
             new = True
             net = _initial_net(plan, data, device, progress, trained=folder.load_checkpoint() is None)
-            done = fit(
+            options = {"ranks": ranks, "workers": workers} if plan.recipe.crop else {}
+            done = (photo_training.fit if plan.recipe.crop else fit)(
                 net, data, plan.recipe, plan.seed, device, iterations=plan.iterations, folder=folder,
-                checkpoint_seconds=checkpoint_seconds, deterministic=plan.deterministic, progress=progress, until=until,
+                checkpoint_seconds=checkpoint_seconds, deterministic=plan.deterministic, progress=progress, until=until, **options,
             )  # fmt: skip
-            record = records.signed(_record(plan, data, described, done, device))
+            record = records.signed(_record(plan, data, described, done, device, ranks))
             records.validate(record)
             folder.finish(done.net.state_dict(), _evaluable(plan, data, described), done.normalisation, record)
-        if study is not None:
-            record = {**record, "study": study, "command": command(plan, data, study, cpu_threads(record["provenance"]))}
+        if study is not None and ranks.number == 0:
+            repeats = command(plan, data, study, cpu_threads(record["provenance"]), record["provenance"].get("ranks", 1))
+            record = {**record, "study": study, "command": repeats}
             records.file_record(record, study)
         return record, out, new
 
 
-def command(plan: Plan, data: Data, study: str | None = None, threads: int | None = None) -> str:
+def check_fitting(recipe: Recipe, data: Data | PhotoData, ranks: Ranks) -> None:
+    """Raise InputError where recipe and data are not both of photographs or both of small images, or the ranks cannot share the work."""
+    if bool(recipe.crop) != isinstance(data, PhotoData):
+        kinds = ("photographs", "small images") if recipe.crop else ("small images", "photographs")
+        raise InputError(f"The recipe {recipe.name} is for {kinds[0]} and {data.name} holds {kinds[1]}: choose another --recipe or --data.")
+    if ranks.count > 1 and not recipe.crop:
+        raise InputError(f"The recipe {recipe.name} is for one process: several train on photographs, with paper-imagenet; leave torchrun out.")
+    photo_training.check_shares(recipe, ranks)
+
+
+def command(plan: Plan, data: Data, study: str | None = None, threads: int | None = None, ranks: int = 1) -> str:
     """The command that repeats the run, with `$RESNET_NB_DATA` where a path would be.
 
-    threads: of a run on a CPU, where another number of them adds in another order, and training amplifies the difference.
+    threads: of a run on a CPU, where another number of them adds in another order, and training amplifies the difference. ranks: processes of the
+    run; over how many machines they are spread changes nothing.
     """
-    words = ["resnet-nb", "train", plan.model]
+    words = ["resnet-nb"] if ranks == 1 else ["torchrun", "--nproc-per-node", str(ranks), "-m", "resnet_nb"]
+    words += ["train", plan.model]
     words += ["--width", str(plan.width)] if plan.width is not None else []
     words += ["--init", plan.init] if plan.init != "he-fan-in" else []
     words += ["--norm", plan.norm] if plan.norm != "batch" else []
@@ -132,12 +154,16 @@ def command(plan: Plan, data: Data, study: str | None = None, threads: int | Non
     words += ["--split", data.split] if data.split != "all" else []
     words += ["--recipe", plan.recipe.name, "--seed", str(plan.seed)]
     words += ["--iterations", str(plan.iterations)] if plan.iterations != plan.recipe.iterations else []
-    words += ["--image-size", str(data.image_size[0])] if data.name == "folder" and len(set(data.image_size)) == 1 else []
+    words += ["--image-size", str(data.image_size[0])] if _resized(plan, data) else []
     words += ["--deterministic"] if plan.deterministic else []
     words += ["--threads", str(threads)] if threads else []
     words += ["--study", study] if study else []
     text = shlex.join(words)
     return text if data.name == "digits" else f'{text} --data-root "$RESNET_NB_DATA"'
+
+
+def _resized(plan: Plan, data: Data) -> bool:
+    return data.name == "folder" and not plan.recipe.crop and len(set(data.image_size)) == 1
 
 
 def _initial_net(plan: Plan, data: Data, device: str, progress: bool, *, trained: bool) -> torch.nn.Module:
@@ -178,7 +204,8 @@ def _build(plan: Plan, data: Data, init: str) -> torch.nn.Module:
 
 def _evaluable(plan: Plan, data: Data, described: dict) -> dict:
     """What `evaluate` needs to build the net again; `width` as it was asked for."""
-    return {**described, "width": plan.width, "data": data.name, "class_names": list(data.classes)}
+    sizes = {"crop": plan.recipe.crop, "resize": plan.recipe.short_sides[0]} if plan.recipe.crop else {}
+    return {**described, "width": plan.width, "data": data.name, "class_names": list(data.classes), **sizes}
 
 
 def _outline(plan: Plan, data: Data, described: dict) -> dict:
@@ -190,6 +217,7 @@ def _outline(plan: Plan, data: Data, described: dict) -> dict:
             "fingerprint": data.fingerprint,
             "split": data.split,
             "train_images": len(data.train),
+            **({"train_evaluated": len(data.evaluated)} if plan.recipe.crop else {}),
             "validation_images": len(data.validation) if data.validation else 0,
             "test_images": len(data.test),
         },
@@ -199,12 +227,13 @@ def _outline(plan: Plan, data: Data, described: dict) -> dict:
     }
 
 
-def _record(plan: Plan, data: Data, described: dict, done: Fit, device: str) -> dict:
+def _record(plan: Plan, data: Data, described: dict, done: Fit, device: str, ranks: Ranks) -> dict:
     running, evaluated = zip(*done.curve.running, strict=True), zip(*done.curve.evaluated, strict=True)
     steps, loss, error = (list(column) for column in running)
     at, train_error, validation_error, test_error = (list(column) for column in evaluated)
     provenance = {
         **machine(resolve_device(device)),
+        **({"ranks": ranks.count} if ranks.count > 1 else {}),
         "deterministic": done.exact,
         "started": done.started,
         "wall_seconds": round(done.seconds, 1),
@@ -234,7 +263,7 @@ def _record(plan: Plan, data: Data, described: dict, done: Fit, device: str) -> 
         },
         "protocol": "1-crop",
         "provenance": provenance,
-        "command": command(plan, data, threads=cpu_threads(provenance)),
+        "command": command(plan, data, threads=cpu_threads(provenance), ranks=ranks.count),
     }
 
 
