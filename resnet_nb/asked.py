@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from resnet_nb.errors import InputError
-from resnet_nb.recipes import get_recipe
+from resnet_nb.recipes import Recipe, get_recipe
 
 if TYPE_CHECKING:
     from resnet_nb.data import Data
+    from resnet_nb.data.training import PhotoData
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def train(
     """
     end = deadline(asked["max_minutes"])
     from resnet_nb import runs
-    from resnet_nb.data import load_data
+    from resnet_nb.ranks import launched
 
     def over(iteration: int) -> bool:
         return (until is not None and until(iteration)) or time.monotonic() >= end
@@ -67,11 +68,29 @@ def train(
     runs.set_threads(asked["threads"])
     recipe = get_recipe(asked["recipe"], asked["data"])
     planned = runs.plan(asked["model"], recipe, asked["seed"], **chosen("iterations", "width", "init", "deterministic", "norm", "trace"))
-    data = (read or load_data)(asked["data"], asked["data_root"], **chosen("split", "download", "image_size"))
+    ranks = launched()
+    device = ranks.device(asked["device"])
+    data = _data(planned.recipe, asked, read)
     out = asked["out"] and Path(asked["out"])
-    how = chosen("device", "study", "keep_weights", "fresh", "checkpoint_seconds", "compiled")
-    done = runs.train(planned, data, out, until=over, progress=progress, **how)
+    how = chosen("study", "keep_weights", "fresh", "checkpoint_seconds", "compiled", "workers")
+    done = runs.train(planned, data, out, device=device, until=over, progress=progress, ranks=ranks, **how)
     return Done(*done, data.source)
+
+
+def _data(recipe: Recipe, asked: Mapping, read: "Callable[..., Data] | None") -> "Data | PhotoData":
+    """What the recipe is trained on: photographs from their files, or small images whole. Raises InputError for options that do not go with it."""
+    from resnet_nb.data import load_data
+    from resnet_nb.data.imagenet import COLLECTIONS
+    from resnet_nb.data.training import training_photographs
+
+    name, root, options = asked["data"], asked["data_root"], {option: asked[option] for option in ("split", "download", "image_size")}
+    if recipe.crop:
+        if options != {"split": "all", "download": False, "image_size": None}:
+            raise InputError(f"{name} is trained on as it lies there: leave --split, --image-size and --download out; the recipe sets the sizes.")
+        return training_photographs(name, root, recipe.crop)
+    if name in COLLECTIONS:
+        raise InputError(f"{name} holds photographs, and the recipe {recipe.name} is for small images: write --recipe paper-imagenet.")
+    return (read or load_data)(name, root, **options)
 
 
 def answer_of(

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from resnet_nb.data import Images
-from resnet_nb.draws import CROP, ORDER, SCALE, permutation, words
+from resnet_nb.draws import CROP, SCALE, Epochs, words
 from resnet_nb.errors import InputError
 from resnet_nb.normalise import Normalisation
 from resnet_nb.recipes import Recipe
@@ -58,17 +58,11 @@ class Batches:
         self.mean = torch.cat([_padded_mean(normalisation.mean.to(device).expand(channels, *size), recipe) for size in sizes])
         self.inverse_std = (1 / (255 * normalisation.std.to(device))).view(-1)
         self.rows, self.columns = torch.arange(self.height, device=device), torch.arange(self.width, device=device)
-        self.orders: dict[int, np.ndarray] = {}
+        self.drawn = Epochs(seed, count)
 
     def indices(self, step: int) -> np.ndarray:
         """(batch,) int64: which training images batch number `step`, counted from 0, holds."""
-        return self._drawn(step * self.size, (step + 1) * self.size)
-
-    def _drawn(self, start: int, stop: int) -> np.ndarray:
-        """The images at places `start` to `stop` of all epochs' orders, one after another; the last epochs' orders are kept."""
-        epochs = range(start // self.count, -(-stop // self.count))
-        self.orders = {e: self.orders[e] if e in self.orders else permutation(self.seed, ORDER, e, self.count) for e in epochs}
-        return np.concatenate([self.orders[e][max(0, start - e * self.count) : stop - e * self.count] for e in epochs])
+        return self.drawn(step * self.size, (step + 1) * self.size)
 
     def sides(self, step: int) -> np.ndarray:
         """(batch,) int64: the place among the recipe's `scales` of the side that each image of a batch has; zeros without them."""
@@ -87,7 +81,7 @@ class Batches:
         The four: the image; where its crop begins among the image's pixels; how wide the image is, enlarged and padded; mirrored (1) or not.
         A row of it is all that `gather` needs, so that a step that has one draws no numbers and asks the host for nothing.
         """
-        images = self._drawn(first * self.size, (first + count) * self.size).reshape(count, self.size)
+        images = self.drawn(first * self.size, (first + count) * self.size).reshape(count, self.size)
         rows = []
         for step in range(first, first + count):
             sides, (tops, lefts, mirrored) = self.sides(step), self.crops(step)

@@ -1,6 +1,7 @@
 """The command line, `resnet-nb`: names and options to calls, results to standard output, everything else to standard error."""
 
 import json
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -10,6 +11,7 @@ import typer
 
 from resnet_nb import __version__
 from resnet_nb.errors import InputError, RunError
+from resnet_nb.recipes import RECIPES
 
 app = typer.Typer(
     help="Train, evaluate and record the networks of the notebooks. Exit status: 0 done, 2 bad usage or input, 1 failed.",
@@ -20,6 +22,7 @@ app = typer.Typer(
 
 DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Where data lies [default: the variable RESNET_NB_DATA].")]
 DataName = Annotated[str, typer.Option("--data", help="digits (embedded), cifar10, cifar100 or folder.")]
+TrainData = Annotated[str, typer.Option("--data", help="digits (embedded), cifar10, cifar100, folder; of photographs imagenet, imagenette, folder.")]
 Split = Annotated[str, typer.Option(help='Training and validation images, such as 45k/5k; "all" trains on every one.')]
 ImageSize = Annotated[int | None, typer.Option(help="folder: short side in pixels, then a centre crop of that size.")]
 Download = Annotated[bool, typer.Option("--download", help="Fetch the official archive into the data root if it is absent.")]
@@ -72,7 +75,8 @@ def _root(
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes under torchrun, one of each machine speaks
+        print(text, file=sys.stderr)
 
 
 def _print_json(value: object) -> None:
@@ -113,9 +117,9 @@ def run_command(
 def train(
     context: typer.Context,
     model: Annotated[str, typer.Argument(help="plain20, resnet56, resnet20-B, imagenet:resnet34, torchvision:NAME, timm:NAME ...")],
-    data: DataName = "digits",
+    data: TrainData = "digits",
     data_root: DataRoot = None,
-    recipe: Annotated[str | None, typer.Option(help="paper-cifar, short-cifar or quick-digits [default: the data's].")] = None,
+    recipe: Annotated[str | None, typer.Option(help=f"{', '.join(RECIPES)} [default: the data's].")] = None,
     seed: Annotated[int, typer.Option(help="Of the initial weights, the batches, the crops.")] = 0,
     iterations: Annotated[int | None, typer.Option(help="Stop after so many; the schedule stays as it is.")] = None,
     width: Width = None,
@@ -132,22 +136,31 @@ def train(
     max_minutes: MaxMinutes = None,
     device: Device = "auto",
     threads: Threads = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes that decode photographs, for each rank [default: the processors].")] = None,
     deterministic: Annotated[bool, typer.Option("--deterministic", help="CUDA: kernels that repeat to the last bit.")] = False,
     compiled: Compiled = False,
     download: Download = False,
     as_json: Json = False,
 ) -> None:
-    """Train one network, or go on with a run that was stopped; leaves weights.pt and record.json in the run's folder."""
+    """Train one network, or go on with a run that was stopped; leaves weights.pt and record.json in the run's folder.
+
+    On photographs, by several processes too: torchrun --nproc-per-node N -m resnet_nb train ..., each with a GPU or on the CPU.
+    """
     from resnet_nb import asked
+    from resnet_nb.progress import leads
     from resnet_nb.train import RunStopped
 
     try:
         done = asked.train(context.params)
     except RunStopped as stopped:
+        if not leads():
+            return
         if as_json:
             _print_json({"finished": False, "model": model, **stopped.as_dict()})
         else:
             print(stopped)
+        return
+    if not leads():
         return
     _say(f"data: {done.source}")
     _say(f"{'done' if done.new else 'nothing left to do, the run is complete'}: {done.folder}")

@@ -41,11 +41,13 @@ class Material:
 
 
 def takes_photographs(data: str, weights: Weights, image_size: int | None) -> bool:
-    """Whether `data` is tested as photographs. A `folder` is not for the CIFAR nets, for nets that were trained here, and with --image-size:
-    those take its images as training took them."""
+    """Whether `data` is tested as photographs. A `folder` is not for the CIFAR nets, for nets that were trained here on small images, and with
+    --image-size: those take its images as training took them."""
     if data != "folder":
         return data in PHOTOGRAPHS
-    return image_size is None and not weights.described and (of_library(weights.model) or weights.model.startswith("imagenet:"))
+    if weights.described:
+        return image_size is None and "crop" in weights.described
+    return image_size is None and (of_library(weights.model) or weights.model.startswith("imagenet:"))
 
 
 def read_material(
@@ -70,7 +72,8 @@ def normalisation_for(weights: Weights, material: Material) -> Normalisation:
         if material.training is None:
             raise InputError(f"--normalise {weights.kind} measures small images: for {material.name} give --mean and --std.")
         normalisation = Normalisation.measured(material.training, weights.kind)
-    image = material.size or (3, 1, 1)
+    crop = weights.described.get("crop", 1)  # of a net that was trained here on photographs, with a mean per pixel of its crops perhaps
+    image = material.size or (3, crop, crop)
     shape = tuple(normalisation.mean.shape)
     if shape[0] != image[0] or shape[1:] not in ((1, 1), image[1:]) or len(normalisation.std) != image[0]:
         raise InputError(f"The mean has shape {shape} and the images {image}: give values for {image[0]} channels.")

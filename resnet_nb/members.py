@@ -76,7 +76,7 @@ def find_weights(model: str, name: str, given: Given) -> Weights:
     described = beside[0] if beside else {}
     if described and described["name"] != model:
         raise InputError(f"{name} are those of a {described['name']}, not of a {model}: name the model that was trained.")
-    sizes = sizes_of_file(model, file) if of_library(model) else None
+    sizes = _sizes_beside(*beside) if described.get("crop") else sizes_of_file(model, file) if of_library(model) else None
     published = checkpoint or sizes
     fallback = (beside[1], "beside the weights") if beside else (published and _normalised(published), "published with the weights")
     normalisation, kind = _normalisation(given, name, fallback)
@@ -129,6 +129,12 @@ def _normalisation(given: Given, weights: str, fallback: tuple[Normalisation | N
     if fallback[0] is None:
         raise InputError(f"Nothing beside {weights} says how its images were normalised: give --mean and --std, or --normalise.")
     return fallback
+
+
+def _sizes_beside(described: dict, normalisation: Normalisation) -> Preprocessing:
+    """Those of a net that was trained on photographs here."""
+    mean, std = normalisation.mean.mean((1, 2)).tolist(), normalisation.std.view(-1).tolist()
+    return Preprocessing(described["resize"], described["crop"], "bilinear", tuple(mean), tuple(std))
 
 
 def _normalised(published: object) -> Normalisation:

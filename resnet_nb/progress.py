@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from resnet_nb.train import Curve
 
 
+def leads() -> bool:
+    """Whether this process speaks for its run: it is the only one, or the first of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def silenced() -> bool:
     """Whether RESNET_NB_PROGRESS=off asks for no bars and no live widgets, as in notebooks whose outputs are kept."""
     return os.environ.get("RESNET_NB_PROGRESS", "").lower() == "off"
@@ -45,5 +50,6 @@ class Progress:
 
     @staticmethod
     def say(sentence: str) -> None:
-        """A line on standard error that does not break the bar."""
-        tqdm.write(sentence, file=sys.stderr)
+        """A line on standard error that does not break the bar, from the process that leads."""
+        if leads():
+            tqdm.write(sentence, file=sys.stderr)

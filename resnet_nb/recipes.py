@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from resnet_nb.errors import InputError
 
 # fields added since, and the value with which a recipe is what it was
-LATER = {"stop_at_loss": 0.0, "clip_norm": 0.0, "step_limit": 0.0, "scales": (), "precision": "float32"}
+LATER = {
+    "stop_at_loss": 0.0, "clip_norm": 0.0, "step_limit": 0.0, "scales": (), "precision": "float32", "crop": 0, "short_sides": (), "colour": "none",
+}  # fmt: skip
 SILENT = {"name", "curve_every", "evaluations", "warmup_from_depth"}  # fields that change no number of a run
 LEAST = {
     "batch_size": 1, "iterations": 1, "curve_every": 1, "evaluations": 1, "average_batches": 1, "weight_decay": 0, "pad": 0,
     "warmup_iterations": 0, "warmup_rate": 0, "warmup_from_depth": 0, "stop_at_loss": 0, "clip_norm": 0, "step_limit": 0,
+    "crop": 0,
 }  # fmt: skip
 CHOICES = {
     "momentum_form": ("caffe", "torch"),
@@ -23,8 +26,9 @@ CHOICES = {
     "border": ("mean", "black"),
     "statistics": ("moving", "average"),
     "precision": ("float32", "bfloat16"),
+    "colour": ("none", "pca"),
 }
-RISING = {"drops": "iterations", "scales": "sides in pixels"}  # fields that are numbers in rising order, and of what
+RISING = {"drops": "iterations", "scales": "sides in pixels", "short_sides": "pixels"}  # fields that are numbers in rising order, and of what
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,13 @@ class Recipe:
         with equal chances, and the crop has the images' own size. None: the images as they are. A mean for each pixel fits one side alone.
     precision: of the training step's forward and backward pass: "float32", or "bfloat16" where autocast thinks it safe. The weights, their
         updates, the loss and all evaluation are in float32 in any case.
+    crop: side in pixels of the crops from photographs (section 3.4), which are read from their files while the net trains; 0 for small images,
+        all of one size, which lie on the device. A crop is random in training. In evaluation it is the centre of the picture whose short side
+        is the least of `short_sides`: 224 of 256 in the paper. A pixel-mean is then that of the centre crops of training images, as the authors'
+        mean image is one of the crop's size.
+    short_sides: least and greatest short side of a photograph that a crop is taken from, drawn uniformly among the whole numbers between.
+    colour: "pca" adds to all pixels of a crop one draw along the principal components of the training images' colours, with standard deviation
+        0.1 times their variances in [0, 1] (Krizhevsky et al. 2012, section 4.1, in the units of fb.resnet.torch); "none" leaves colours alone.
     """
 
     name: str
@@ -77,6 +88,9 @@ class Recipe:
     step_limit: float = 0.0
     scales: tuple[int, ...] = ()
     precision: str = "float32"
+    crop: int = 0
+    short_sides: tuple[int, ...] = ()
+    colour: str = "none"
 
     def __post_init__(self) -> None:
         for field, choices in CHOICES.items():
@@ -96,6 +110,18 @@ class Recipe:
                 raise InputError(f"Recipe field {field} is {_shown(numbers)}: {what} in rising order, or none.")
         if self.scales and self.normalise == "pixel-mean":
             raise InputError("Recipe field scales needs a mean that fits images of every side: add normalise=channel-mean or channel-mean-std.")
+        if self.crop:
+            self._check_photographs()
+        elif self.short_sides or self.colour != "none":
+            raise InputError("Recipe fields short_sides and colour are for photographs: add crop=224, or leave them out.")
+
+    def _check_photographs(self) -> None:
+        sides = self.short_sides
+        if len(sides) != 2 or sides[0] < self.crop:
+            shown = _shown(sides)
+            raise InputError(f"Recipe field short_sides is {shown}: the least, at least the crop's {self.crop} pixels, and the greatest, as 256+480.")
+        if self.scales or self.pad:
+            raise InputError("Recipe field crop takes crops from photographs of many sizes: leave scales out, and write pad=0.")
 
     def for_depth(self, depth: int) -> "Recipe":
         """The recipe as a net of `depth` layers is trained with it: without the warm-up where that is for deeper ones."""
@@ -122,6 +148,12 @@ class Recipe:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
 
 
+# Section 3.4 divides the rate by 10 "when the error plateaus", without a criterion, and goes up to 60e4 iterations. Here it is divided every 150,000
+# iterations: 30 epochs of ImageNet, as in fb.resnet.torch, whose 90 epochs are the first 450,000 iterations (`--iterations 450000`).
+PAPER_IMAGENET = Recipe(
+    "paper-imagenet", batch_size=256, iterations=600_000, drops=(150_000, 300_000, 450_000), pad=0, warmup_iterations=0, statistics="average",
+    curve_every=500, evaluations=60, crop=224, short_sides=(256, 480), colour="pca",
+)  # fmt: skip
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -130,9 +162,17 @@ RECIPES = {
         Recipe("short-cifar", iterations=2_000, drops=(1_000, 1_500), evaluations=4),
         # a rate at which both families learn, and neither shifts nor mirror images, which would turn one digit into another
         Recipe("quick-digits", iterations=200, rate=0.05, drops=(100, 150), pad=0, flip=False, warmup_iterations=0, curve_every=10),
+        PAPER_IMAGENET,
+        # at half the resolution. Imagenette's 9,469 images are drawn 162 times, about as often as the paper draws CIFAR-10's, with the drops where
+        # that schedule has them; half the batch, so that there are as many updates as time allows on one GPU. Ours, and not tuned
+        PAPER_IMAGENET.replaced(
+            name="half-imagenette", batch_size=128, iterations=12_000, drops=(6_000, 9_000), crop=112, short_sides=(128, 240), average_batches=100,
+            curve_every=50, evaluations=16,
+        ),
     )
-}
-DEFAULTS = {"digits": "quick-digits"}  # every other data set is trained as the paper trains CIFAR-10
+}  # fmt: skip
+# every other data set is trained as the paper trains CIFAR-10
+DEFAULTS = {"digits": "quick-digits", "imagenet": "paper-imagenet", "imagenette": "half-imagenette"}
 
 
 def completed(fields: dict) -> dict:
@@ -168,7 +208,7 @@ def _parsed(change: str) -> tuple[str, object]:
             return field, {"true": True, "false": False}[text]
         return field, kinds[field](text)
     except (ValueError, KeyError) as error:
-        like = "32+40+48" if field == "scales" else _shown(getattr(RECIPES["paper-cifar"], field))
+        like = {"scales": "32+40+48", "short_sides": "256+480"}.get(field) or _shown(getattr(RECIPES["paper-cifar"], field))
         raise InputError(f"The recipe field {field} cannot be {text!r}: its value is like {like}.") from error
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import torch
 
-from resnet_nb import checkpoints, grow, records
+from resnet_nb import checkpoints, grow, photo_training, records
 from resnet_nb.batches import sizes_of
 from resnet_nb.checkpoints import FolderInUse, RunFolder
 from resnet_nb.data import Data
+from resnet_nb.data.training import PhotoData
 from resnet_nb.devices import resolve_device
 from resnet_nb.errors import InputError
 from resnet_nb.kept import TRACE, WEIGHTS
@@ -22,6 +23,7 @@ from resnet_nb.models import BOTTLENECKS, build_model, check_usable, count_param
 from resnet_nb.models.nets import Net
 from resnet_nb.models.weights import read_tensors
 from resnet_nb.provenance import cpu_threads, machine
+from resnet_nb.ranks import ALONE, Ranks, SharedFolder
 from resnet_nb.recipes import Recipe
 from resnet_nb.train import Fit, RunStopped, conditions, fit
 
@@ -81,6 +83,8 @@ def plan(
         raise InputError(f"--seed {seed}: seeds are 0 or greater, and less than 2 to the 63rd.")
     of_ours = model not in BOTTLENECKS and (":" not in model or model.startswith(("cifar:", "imagenet:")))
     depth = parse(model).depth if of_ours else 0
+    if of_ours and recipe.crop and parse(model).stem == "cifar":
+        raise InputError(f"{model} is a net for 32x32 pixels and {recipe.name} is for photographs: name another, such as imagenet:resnet50.")
     return Plan(model, width, init, recipe.for_depth(depth), seed, iterations or recipe.iterations, deterministic, norm, trace)
 
 
@@ -91,7 +95,7 @@ def _changed_norm(norm: str) -> dict:
 
 def train(
     plan: Plan,
-    data: Data,
+    data: Data | PhotoData,
     out: Path | None = None,
     *,
     device: str = "auto",
@@ -102,6 +106,8 @@ def train(
     compiled: bool = False,
     progress: bool = True,
     until: Callable[[int], bool] | None = None,
+    ranks: Ranks = ALONE,
+    workers: int | None = None,
 ) -> tuple[dict, Path, bool]:
     """Run `plan`, or what is left of it, in the folder `out` (`runs/NAME` when None).
 
@@ -110,6 +116,7 @@ def train(
     compiled: as in `fit`; the record's provenance and command say so.
     until: as in `fit`, whose RunStopped is raised; it is also asked after each step of the net that a grown one begins with, with 0. That net
     is trained in a folder of its own, runs/shallow/NAME, which other runs that begin with it find (in `out`/shallow where `out` is given).
+    ranks, workers: as in `photo_training.fit`, for photographs; every rank calls this, and rank 0 alone writes.
     Nothing is written where the net cannot take the images or the recipe's sides are less than theirs, which raises InputError.
     """
     if keep_weights and study is None:
@@ -117,34 +124,49 @@ def train(
     if study is not None:
         records.check_study(study)  # before hours of work, not after them
         records.check_writable()
+    check_fitting(plan, data, ranks, compiled)
     resolve_device(device)  # before anything is written
     described = _model(plan, data)
-    sizes_of(*data.image_size, plan.recipe.scales)  # and a folder is claimed for what can be trained alone
+    if not plan.recipe.crop:
+        sizes_of(*data.image_size, plan.recipe.scales)  # and a folder is claimed for what can be trained alone
     shallow = (out or Path("runs")) / "shallow"
     out = out or Path("runs") / records.run_name(_outline(plan, data, described))
-    with RunFolder(out, plan.identity(data), fresh=fresh) as folder:
+    with ranks.joined(device), SharedFolder(RunFolder(out, plan.identity(data), fresh=fresh), ranks) as folder:
         record, new = folder.record(), False
         if record is None:
             new = True
-            how = {"checkpoint_seconds": checkpoint_seconds, "compiled": compiled, "progress": progress, "until": until}
+            how = {"checkpoint_seconds": checkpoint_seconds, "progress": progress, "until": until}
             begun = folder.load_checkpoint() is not None
-            net = _initial_net(plan, data, None if begun else shallow, device=device, fresh=fresh, **how)
-            done = fit(
-                net, data, plan.recipe, plan.seed, device, iterations=plan.iterations, folder=folder, deterministic=plan.deterministic,
-                trace=plan.trace, **how,
-            )  # fmt: skip
-            record = records.signed(_record(plan, data, described, done, device, compiled))
+            net = _initial_net(plan, data, None if begun else shallow, device=device, fresh=fresh, compiled=compiled, **how)
+            how |= {"ranks": ranks, "workers": workers} if plan.recipe.crop else {"compiled": compiled, "trace": plan.trace}
+            done = (photo_training.fit if plan.recipe.crop else fit)(
+                net, data, plan.recipe, plan.seed, device, iterations=plan.iterations, folder=folder, deterministic=plan.deterministic, **how
+            )
+            record = records.signed(_record(plan, data, described, done, device, compiled, ranks))
             records.validate(record)
             folder.finish(done.net.state_dict(), _evaluable(plan, data, described), done.normalisation, record, done.trace)
-        if study is not None:
-            where = record["provenance"]
-            words = command(plan, data, study, cpu_threads(where), where.get("compiled", False), keep_weights=keep_weights)
+        if study is not None and ranks.number == 0:
+            words = command(plan, data, study, record["provenance"], keep_weights=keep_weights)
             record = {**record, "study": study, "command": words}
             _file(record, folder, traced=plan.trace, keep_weights=keep_weights)
         return record, out, new
 
 
-def _file(record: dict, folder: RunFolder, *, traced: bool, keep_weights: bool) -> None:
+def check_fitting(plan: Plan, data: Data | PhotoData, ranks: Ranks, compiled: bool) -> None:
+    """Raise InputError where recipe and data are not both of photographs or both of small images, or the ranks cannot share the work."""
+    recipe = plan.recipe
+    if bool(recipe.crop) != isinstance(data, PhotoData):
+        kinds = ("photographs", "small images") if recipe.crop else ("small images", "photographs")
+        raise InputError(f"The recipe {recipe.name} is for {kinds[0]} and {data.name} holds {kinds[1]}: choose another --recipe or --data.")
+    if ranks.count > 1 and not recipe.crop:
+        raise InputError(f"The recipe {recipe.name} is for one process: several train on photographs, with paper-imagenet; leave torchrun out.")
+    grown = plan.init.startswith(grow.PREFIX)
+    if recipe.crop and (plan.trace or compiled or grown):
+        raise InputError(f"The recipe {recipe.name} is for photographs: leave {'--init ' + plan.init if grown else '--trace and --compiled'} out.")
+    photo_training.check_shares(recipe, ranks)
+
+
+def _file(record: dict, folder: RunFolder | SharedFolder, *, traced: bool, keep_weights: bool) -> None:
     """Put the record of a complete run into its study, and beside it what is kept of the run."""
     path = records.file_record(record, record["study"])
     if traced:
@@ -153,14 +175,16 @@ def _file(record: dict, folder: RunFolder, *, traced: bool, keep_weights: bool) 
         records.file_beside(path, WEIGHTS, checkpoints.kept_weights(folder.path))
 
 
-def command(
-    plan: Plan, data: Data, study: str | None = None, threads: int | None = None, compiled: bool = False, *, keep_weights: bool = False
-) -> str:
+def command(plan: Plan, data: Data | PhotoData, study: str | None = None, where: dict | None = None, *, keep_weights: bool = False) -> str:
     """The command that repeats the run, with `$RESNET_NB_DATA` where a path would be.
 
-    threads: of a run on a CPU, where another number of them adds in another order, and training amplifies the difference.
+    where: the run's provenance, of which it names the number of ranks, whether the step was compiled, and on a CPU the number of threads, as
+    another number of them adds in another order, and training amplifies the difference.
     """
-    words = ["resnet-nb", "train", plan.model]
+    where = where or {}
+    ranks, threads = where.get("ranks", 1), cpu_threads(where) if where else None
+    words = ["resnet-nb"] if ranks == 1 else ["torchrun", "--nproc-per-node", str(ranks), "-m", "resnet_nb"]
+    words += ["train", plan.model]
     words += ["--width", str(plan.width)] if plan.width is not None else []
     words += ["--init", plan.init] if plan.init != "he-fan-in" else []
     words += ["--norm", plan.norm] if plan.norm != "batch" else []
@@ -168,15 +192,19 @@ def command(
     words += ["--split", data.split] if data.split != "all" else []
     words += ["--recipe", plan.recipe.name, "--seed", str(plan.seed)]
     words += ["--iterations", str(plan.iterations)] if plan.iterations != plan.recipe.iterations else []
-    words += ["--image-size", str(data.image_size[0])] if data.name == "folder" and len(set(data.image_size)) == 1 else []
+    words += ["--image-size", str(data.image_size[0])] if _resized(plan, data) else []
     words += ["--deterministic"] if plan.deterministic else []
     words += ["--trace"] if plan.trace else []
     words += ["--keep-weights"] if keep_weights else []
-    words += ["--compiled"] if compiled else []
+    words += ["--compiled"] if where.get("compiled") else []
     words += ["--threads", str(threads)] if threads else []
     words += ["--study", study] if study else []
     text = shlex.join(words)
     return text if data.name == "digits" else f'{text} --data-root "$RESNET_NB_DATA"'
+
+
+def _resized(plan: Plan, data: Data) -> bool:
+    return data.name == "folder" and not plan.recipe.crop and len(set(data.image_size)) == 1
 
 
 def _initial_net(plan: Plan, data: Data, shallow: Path | None, **how: object) -> torch.nn.Module:
@@ -244,7 +272,8 @@ def _build(plan: Plan, data: Data, init: str) -> torch.nn.Module:
 
 def _evaluable(plan: Plan, data: Data, described: dict) -> dict:
     """What `evaluate` needs to build the net again; `width` as it was asked for."""
-    return {**described, "width": plan.width, "data": data.name, "class_names": list(data.classes)}
+    sizes = {"crop": plan.recipe.crop, "resize": plan.recipe.short_sides[0]} if plan.recipe.crop else {}
+    return {**described, "width": plan.width, "data": data.name, "class_names": list(data.classes), **sizes}
 
 
 def _outline(plan: Plan, data: Data, described: dict) -> dict:
@@ -256,6 +285,7 @@ def _outline(plan: Plan, data: Data, described: dict) -> dict:
             "fingerprint": data.fingerprint,
             "split": data.split,
             "train_images": len(data.train),
+            **({"train_evaluated": len(data.evaluated)} if plan.recipe.crop else {}),
             "validation_images": len(data.validation) if data.validation else 0,
             "test_images": len(data.test),
         },
@@ -265,12 +295,13 @@ def _outline(plan: Plan, data: Data, described: dict) -> dict:
     }
 
 
-def _record(plan: Plan, data: Data, described: dict, done: Fit, device: str, compiled: bool) -> dict:
+def _record(plan: Plan, data: Data | PhotoData, described: dict, done: Fit, device: str, compiled: bool, ranks: Ranks) -> dict:
     running, evaluated = zip(*done.curve.running, strict=True), zip(*done.curve.evaluated, strict=True)
     steps, loss, error = (list(column) for column in running)
     at, train_error, validation_error, test_error = (list(column) for column in evaluated)
     provenance = {
         **machine(resolve_device(device)),
+        **({"ranks": ranks.count} if ranks.count > 1 else {}),
         "deterministic": done.exact,
         "started": done.started,
         "wall_seconds": round(done.seconds, 1),
@@ -301,7 +332,7 @@ def _record(plan: Plan, data: Data, described: dict, done: Fit, device: str, com
         },
         "protocol": "1-crop",
         "provenance": provenance,
-        "command": command(plan, data, threads=cpu_threads(provenance), compiled=compiled),
+        "command": command(plan, data, None, provenance),
     }
 
 

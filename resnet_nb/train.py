@@ -90,15 +90,15 @@ def fit(
     is one, where `until` stops it.
     """
     place = resolve_device(device)
-    with _repeatable(place, deterministic), _out_of_memory_explained(place):
-        run = _Run(net, data.to(place), recipe, seed, place, iterations or recipe.iterations, deterministic, compiled, trace)
+    with repeatable(place, deterministic), out_of_memory_explained(place):
+        run = Run(net, data.to(place), recipe, seed, place, iterations or recipe.iterations, deterministic, compiled, trace)
         if folder is not None:
             run.resume(folder, progress)
         run.go(folder, checkpoint_seconds, progress, on_point, until)
         return run.finish()
 
 
-class _Run:
+class Run:
     """One run's state, and the step that moves it on."""
 
     def __init__(
@@ -107,26 +107,36 @@ class _Run:
     ):  # fmt: skip
         # channels last: convolutions on a CPU and on tensor cores take it without a copy (1.5x on two cores)
         self.net = net.to(device, memory_format=torch.channels_last).train()
-        self.data, self.recipe, self.device, self.total = data, recipe, device, total
+        self.data, self.recipe, self.device, self.total, self.deterministic = data, recipe, device, total, deterministic
         self.normalisation = Normalisation.measured(data.train, recipe.normalise)
         self.batches = Batches(data.train, recipe, self.normalisation, seed)
         self.optimiser = sgd(net, recipe)
         graph = device.type == "cuda" and not deterministic
         self.stepper = Stepper(self.net, self.optimiser, self.batches, recipe, graph=graph, compiled=compiled)
-        self.trace = LayerTrace(self.net, self.normalisation(data.train.images[:PROBED]), total) if trace else None
-        self.step, self.curve = 0, Curve()
         self.sums = self.stepper.sums  # loss and wrong answers since the last point
+        self.begin({"compiled": True} if compiled else {})  # only then, so that earlier checkpoints go on as exactly as they did
+        if trace:
+            self.trace = LayerTrace(self.net, self.normalisation(data.train.images[:PROBED]), total)
+
+    def begin(self, more: dict) -> None:
+        """The state before the first step; `more` is what its bits depend on beside device, threads and versions."""
+        self.step, self.curve, self.trace = 0, Curve(), None
         self.since = 0
         self.seconds, self.resumed_at = 0.0, []
         self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        self.conditions = conditions(device, deterministic, compiled)
+        self.conditions = {**conditions(self.device, self.deterministic), **more}
         self.exact = self.conditions["repeatable"]
 
     def resume(self, folder: RunFolder, say: bool) -> None:
         """Take up the state of the folder's checkpoint, if there is one. say: tell where it goes on."""
         state = folder.load_checkpoint()
-        if state is None:
-            return
+        if state is not None:
+            self.take_up(state)
+            if say:
+                Progress.say(f"resuming at iteration {self.step}")
+
+    def take_up(self, state: dict) -> None:
+        """Go on from what `state` returned."""
         self.net.load_state_dict(state["net"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.since, self.seconds = state["step"], state["since"], state["seconds"]
@@ -138,8 +148,6 @@ class _Run:
             self.trace.rows = state["trace"]
         # bit-identical only where nothing that rounds differently has changed
         self.exact = state["exact"] and state["conditions"] == self.conditions
-        if say:
-            Progress.say(f"resuming at iteration {self.step}")
 
     def state(self) -> dict:
         """All that a checkpoint needs; what the batches draw depends on the step alone."""
@@ -192,6 +200,7 @@ class _Run:
                 broken = interrupted.is_set()  # once: what comes after the checkpoint waits for the next step's
                 stopped = until is not None and until(self.step) and not self.over
                 due = broken or stopped or self.over or time.monotonic() - saved >= every
+                broken, stopped, due = self.agreed(broken, stopped, due)
                 if folder is not None and due:
                     folder.save_checkpoint(self.state())
                     saved = time.monotonic()
@@ -199,6 +208,10 @@ class _Run:
                     raise RunError(f"Interrupted at iteration {self.step}: {_goes_on(folder)}.")
                 if stopped:
                     raise RunStopped(self.step, self.total, folder)
+
+    def agreed(self, *flags: bool) -> tuple[bool, ...]:
+        """Each flag as all processes of the run take it: there is this one."""
+        return flags
 
     def take_step(self) -> None:
         """One update with the schedule's rate."""
@@ -232,11 +245,15 @@ class _Run:
         splits = self.data.train, self.data.validation, self.data.test
         return tuple(split and error_rates(self.net, split, self.normalisation) for split in splits)
 
+    def images_of(self, steps: range) -> Iterator[torch.Tensor]:
+        """The normalised images of the batches of some steps."""
+        return (self.batches(step)[0] for step in steps)
+
     def finish(self) -> Fit:
         """The final figures: those of the last iteration."""
         if self.recipe.statistics == "average":
             last = range(max(0, self.step - self.recipe.average_batches), self.step)
-            average_statistics(self.net, (self.batches(step)[0] for step in last))
+            average_statistics(self.net, self.images_of(last))
         train, validation, test = self.evaluate()
         if not all(math.isfinite(errors.loss) for errors in (train, validation, test) if errors):
             raise RunError("The loss in evaluation mode is not finite, though the batches' was: choose a smaller rate or a warm-up.")
@@ -286,15 +303,18 @@ def _goes_on(folder: RunFolder | None) -> str:
 
 @contextmanager
 def _interrupt_flag() -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM set a flag, so that a run stops between two steps; a second Ctrl-C stops at once."""
-    flag = threading.Event()
+    """Ctrl-C and SIGTERM set a flag, so that a run stops between two steps; a second Ctrl-C stops at once.
+
+    Not so under torchrun, which passes the first one on: its processes get it twice, and are ended by it after half a minute.
+    """
+    flag, patient = threading.Event(), int(os.environ.get("WORLD_SIZE", 1)) > 1
     if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
         yield flag
         return
     old = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def stop(number: int, frame: object) -> None:
-        if flag.is_set():
+        if flag.is_set() and not patient:
             raise KeyboardInterrupt
         flag.set()
 
@@ -312,7 +332,7 @@ _repeatable_runs, _otherwise = 0, False  # of all threads, for which torch has o
 
 
 @contextmanager
-def _repeatable(device: torch.device, wanted: bool) -> Iterator[None]:
+def repeatable(device: torch.device, wanted: bool) -> Iterator[None]:
     """Repeatable kernels inside the block, where they are wanted (CUDA has faster ones that are not), and beside it until no block wants them."""
     global _repeatable_runs, _otherwise
     if not wanted or device.type != "cuda":
@@ -333,7 +353,7 @@ def _repeatable(device: torch.device, wanted: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _out_of_memory_explained(device: torch.device) -> Iterator[None]:
+def out_of_memory_explained(device: torch.device) -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:

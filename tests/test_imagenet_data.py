@@ -1,7 +1,6 @@
 """ImageNet, ImageNetV2, Imagenette and one's own class folders: every layout gives the right labels, and a wrong one is said to be wrong."""
 
 import hashlib
-import itertools
 import json
 import random
 import sys
@@ -306,9 +305,19 @@ def test_numbers_that_sort_as_text_are_noted(tmp_path: Path):
     assert photographs("folder", tmp_path).notes == ()
 
 
+@pytest.mark.parametrize("place", ("train", "imagenet/train", "ILSVRC/Data/CLS-LOC/train"))
+def test_imagenets_training_images_have_the_labels_of_their_folders(tmp_path: Path, place: str):
+    for number, wnid in enumerate(WNID_LIST):
+        put(tmp_path / place, f"{wnid}/{wnid}_{number % 7}.JPEG", *([f"{wnid}/{wnid}_99.JPEG"] if number < 2 else []))
+    found = photographs("imagenet", tmp_path, "train")
+    assert found.labels.tolist() == [0, 0, 1, 1, *range(2, 1000)] and found.names[1] == f"{WNID_LIST[0]}_99.JPEG"
+    assert "1,002 images, not the 1,281,167 of ImageNet's training set" in found.notes[0] and "training images" in found.source
+
+
 def test_parts_that_are_not_there_are_refused(tmp_path: Path):
-    for name, part in itertools.product(("imagenet", "imagenetv2"), ("train", "validation")):
+    for name, part in (("imagenet", "validation"), ("imagenetv2", "train"), ("imagenetv2", "validation")):
         refusal(lambda name=name, part=part: photographs(name, tmp_path, part), f"--on {part}", name)
+    refusal(lambda: photographs("imagenet", tmp_path, "train"), "ILSVRC2012_img_train.tar", "train/nXXXXXXXX")
     for name in ("imagenette", "folder"):
         refusal(lambda name=name: photographs(name, tmp_path, "validation"), "--on validation")
     refusal(lambda: photographs("folder", tmp_path, "train"), "train/CLASS")

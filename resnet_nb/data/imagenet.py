@@ -1,7 +1,7 @@
-"""ImageNet's validation images, ImageNetV2 and Imagenette, with labels in the thousand classes of the published nets.
+"""ImageNet, ImageNetV2 and Imagenette, with labels in the thousand classes of the published nets.
 
 imagenet     50,000 validation images of ILSVRC 2012 (Russakovsky et al. 2015): class folders val/nXXXXXXXX/, or a flat folder with the
-             labels of the development kit or of Kaggle's table beside it
+             labels of the development kit or of Kaggle's table beside it; 1,281,167 training images, class folders train/nXXXXXXXX/
 imagenetv2   10,000 new images (Recht et al. 2019), matched-frequency, class folders 0 to 999
 imagenette   ten classes of ImageNet (fast.ai), imagenette2, imagenette2-320 or imagenette2-160
 
@@ -26,9 +26,10 @@ from resnet_nb.errors import InputError
 FLAT = "flat folder"
 BASES = (".", "imagenet", "ILSVRC2012", "ILSVRC")
 VALIDATION = ("val", "validation", "ILSVRC2012_img_val", "Data/CLS-LOC/val", ".")  # the last but one is Kaggle's
+TRAINING = ("train", "ILSVRC2012_img_train", "Data/CLS-LOC/train")
 IMAGE_FILE = re.compile(IMAGE.pattern + r"\.(?:jpe?g|png|webp)", re.ASCII | re.IGNORECASE)
 WNID = re.compile(r"n\d{8}", re.ASCII)
-VALIDATION_IMAGES, MATCHED_IMAGES = 50_000, 10_000
+TRAINING_IMAGES, VALIDATION_IMAGES, MATCHED_IMAGES = 1_281_167, 50_000, 10_000
 MATCHED = ("imagenetv2-matched-frequency-format-val", "imagenetv2-matched-frequency", "imagenetv2")
 OTHER_VARIANTS = ("threshold", "top-images")  # in the names of ImageNetV2's other two folders
 IMAGENETTE = {
@@ -43,7 +44,7 @@ TESTS_NOTHING = "its pictures come from ImageNet's own training and validation s
 def photographs(name: str, root: Path | str | None = None, part: str = "test") -> Photographs:
     """The collection called `name`, one of PHOTOGRAPHS. root: where data lies, else the variable RESNET_NB_DATA.
 
-    part: "test", for which ImageNet and Imagenette have their validation images, or "train", of `imagenette` and `folder` alone. Raises InputError,
+    part: "test", for which ImageNet and Imagenette have their validation images, or "train", which ImageNetV2 has not. Raises InputError,
     one sentence with the remedy, for whatever is absent, damaged or mislabelled. Nothing is decoded: pictures are read while they are scored.
     """
     place = _place(name, root)
@@ -85,8 +86,11 @@ def describe_photographs(found: Photographs) -> dict:
 
 
 def find_imagenet(root: Path, part: str = "test") -> Found:
-    """The first folder of validation images in `root`, or `root` itself: class folders, or flat."""
-    _only_test("imagenet", part)
+    """The first folder of validation images in `root`, or `root` itself: class folders, or flat. Of training images: class folders."""
+    if part == "train":
+        return _find_training(root)
+    if part != "test":
+        raise InputError(f"--on {part}: imagenet has the parts test (its validation images) and train.")
     for base in BASES:
         for name in VALIDATION:
             form = _form(root / base / name)
@@ -99,6 +103,13 @@ def find_imagenet(root: Path, part: str = "test") -> Found:
         f"ImageNet's validation images are not in {root}: put them into val/nXXXXXXXX/ there, "
         f"or into val/ with ILSVRC2012_devkit_t12 or Kaggle's LOC_val_solution.csv beside it."
     )
+
+
+def _find_training(root: Path) -> Found:
+    for place in (root / base / name for base in BASES for name in TRAINING):
+        if _form(place) == FOLDERS:
+            return Found(FOLDERS, place)
+    raise InputError(f"ImageNet's training images are not in {root}: unpack ILSVRC2012_img_train.tar and the tars in it into train/nXXXXXXXX/ there.")
 
 
 def _form(place: Path) -> str | None:
@@ -115,15 +126,16 @@ def _form(place: Path) -> str | None:
 
 
 def imagenet(root: Path, part: str = "test") -> Photographs:
-    """ImageNet's validation images in the order of their file names, which is the same in both forms, and so is the fingerprint."""
+    """ImageNet's images in the order of their file names: for validation that is the same in both forms, and so is the fingerprint."""
     found = find_imagenet(root, part)
     files, says = _in_classes(found.path) if found.form == FOLDERS else _in_one_folder(found.path)
     files.sort()
     twice = next((one for one, other in zip(files[1:], files, strict=False) if one[0] == other[0]), None)
     if twice:
         raise InputError(f"{twice[1]} lies in another class folder too: remove it where it does not belong.")
-    source = f"ImageNet's validation images, {found.form}, {found.path}{says}"
-    notes = _notes(files, VALIDATION_IMAGES, "ImageNet's validation set")
+    what, whole = ("training", TRAINING_IMAGES) if part == "train" else ("validation", VALIDATION_IMAGES)
+    source = f"ImageNet's {what} images, {found.form}, {found.path}{says}"
+    notes = _notes(files, whole, f"ImageNet's {what} set", even=part != "train")
     return collect("imagenet", files, imagenet_classes(), source, notes)
 
 
