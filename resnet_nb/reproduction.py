@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from resnet_nb.published import cifar_errors
+from resnet_nb.published import PAPER_TABLE6, cifar_errors
 from resnet_nb.scoreboard import MARGIN
 from resnet_nb.stats import FEWEST_RUNS
 
@@ -55,6 +55,22 @@ def judged_by_summary(published: float, mean: float, std: float, runs: int, marg
     return "reproduced" if off <= half_width(std, runs) + slack and off <= margin + slack else "not reproduced"
 
 
+def _paper_and_others() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The exact published errors: the paper's, indexed by family and depth, with the mean of its runs as `compared`, and those of others."""
+    table = cifar_errors()
+    exact = table[~(table["approximate"] | table["bound"])]
+    exact = exact.assign(compared=exact["mean"].fillna(exact["value"]))
+    own = exact["source_label"] == PAPER_TABLE6
+    return exact[own].set_index(["family", "depth"]), exact[~own]
+
+
+def off_the_paper() -> pd.Series:
+    """How far each exact error that others published lies from the paper's for the same net, in points; runs of several by their mean."""
+    paper, others = _paper_and_others()
+    both = others.join(paper["compared"].rename("paper"), on=["family", "depth"], how="inner")
+    return (both["compared"] - both["paper"]).set_axis(both["source_label"])
+
+
 def public_runs() -> pd.DataFrame:
     """Public sets of several runs, judged by the rule against the paper's number for the same net.
 
@@ -62,20 +78,14 @@ def public_runs() -> pd.DataFrame:
     low, high (where one more of those runs would lie), paper (a mean where one is printed), difference, verdict, fault and caveat (known, of
     their code or recipe, else missing), fact_id.
     """
-    table = cifar_errors()
-    exact = table[~(table["approximate"] | table["bound"])]
-    paper = exact[exact["source_label"].str.startswith("He et al.")].set_index(["family", "depth"])
+    paper, others = _paper_and_others()
+    several = others[others["runs"].ge(FEWEST_RUNS) & others["std"].notna()]
     rows = []
-    for row in exact[exact["runs"].ge(FEWEST_RUNS) & exact["std"].notna()].to_dict("records"):
-        key = row["family"], row["depth"]
-        if row["source_label"].startswith("He et al.") or key not in paper.index:
-            continue
-        target = paper.loc[key]
-        value = float(target["value"] if pd.isna(target["mean"]) else target["mean"])
-        mean, half = float(row["mean"]), half_width(row["std"], int(row["runs"]))
-        verdict = judged_by_summary(value, mean, row["std"], int(row["runs"]))
+    for row in several.join(paper["compared"].rename("paper"), on=["family", "depth"], how="inner").to_dict("records"):
+        mean, half, paper_error = row["mean"], half_width(row["std"], int(row["runs"])), row["paper"]
         name = f"{'plain' if row['family'] == 'plain' else 'resnet'}{row['depth']}"
-        what = (name, row["source_label"], mean, float(row["std"]), int(row["runs"]), mean - half, mean + half, value, mean - value)
+        verdict = judged_by_summary(paper_error, mean, row["std"], int(row["runs"]))
+        what = (name, row["source_label"], mean, row["std"], int(row["runs"]), mean - half, mean + half, paper_error, mean - paper_error)
         rows.append((*what, verdict, row["fault"], row["caveat"], row["fact_id"]))
     names = ["model", "source_label", "mean", "std", "runs", "low", "high", "paper", "difference", "verdict", "fault", "caveat", "fact_id"]
     return pd.DataFrame(rows, columns=names)

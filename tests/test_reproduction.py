@@ -11,7 +11,7 @@ from test_scoreboard import cifar_run
 from resnet_nb import figures
 from resnet_nb.errors import InputError
 from resnet_nb.kept import TRACE_COLUMNS
-from resnet_nb.reproduction import MARGIN, chance_of_reproduced, chances, half_width, half_widths, judged_by_summary, public_runs
+from resnet_nb.reproduction import MARGIN, chance_of_reproduced, chances, half_width, half_widths, judged_by_summary, off_the_paper, public_runs
 from resnet_nb.scoreboard import scoreboard
 from resnet_nb.stats import prediction_interval, reproduced
 
@@ -94,3 +94,9 @@ def test_a_traces_lines_are_the_medians_of_its_stages() -> None:
 def test_a_layer_of_another_net_is_refused() -> None:
     with pytest.raises(InputError, match="CIFAR net"):
         figures.layers_along_training({"one": trace(("layer4.0.conv1",))}, "angle", "A title")
+
+
+def test_others_exact_values_are_compared_net_by_net() -> None:
+    off = off_the_paper()
+    assert off["akamaster"].iloc[0] == pytest.approx(8.27 - 8.75) and off["nabla0001, 5 runs"].abs().max() == pytest.approx(0.53)
+    assert not any(label.startswith("He et al.") for label in off.index)

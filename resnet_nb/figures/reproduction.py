@@ -32,7 +32,7 @@ def beside_published(board: pd.DataFrame, margin: float, title: str) -> Figure:
         for label, shape in zip(others, SHAPES, strict=False):
             axis.plot([], [], shape, color=GREY, markerfacecolor="white", markeredgewidth=1.4, label=label)
         axis.plot([], [], "o", color=COLOURS["residual"], markersize=8, label="recorded here, full length" + ("" if _ours(exact) else ": none yet"))
-        axis.barh([], [], color=BAND, label=f"within {margin:g} points of the paper's")
+        axis.fill_between([], [], color=BAND, label=f"within {margin:g} points of the paper's")
         axis.use_sticky_edges = False  # a bar would otherwise end the axis
         axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8.5)
         axis.set_yticks(range(len(models)), [model.replace("resnet", "ResNet-") for model in models])
