@@ -152,7 +152,8 @@ def moments(
     """
     stages, collector = blocks(net), _Collector()
     with torch.no_grad(), _mode(net, batch_statistics), _followed(stages, collector):
-        for part in images.split(len(images) if batch_statistics else chunk):
+        chunks = 1 if batch_statistics else -(-len(images) // chunk)
+        for part in (images[start::chunks] for start in range(chunks)):  # every so-manieth: data sets lie in order of their classes
             functional_call(net, {name: buffer.clone() for name, buffer in net.named_buffers()}, (part,))
     sums = collector.sums
     found = {(kind, block): one.moments(sums.get((kind, block - 1))) for (kind, block), one in sums.items()}
