@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULES = (
+    "approximation",
     "averaging",
     "cause_explorer",
     "construction",
@@ -28,10 +29,14 @@ MODULES = (
     "reproduction",
     "scoreboard",
     "selection",
+    "similarity",
     "speed",
     "stats",
     "studies",
     "sweep_display",
+    "tables",
+    "verdicts.approximation",
+    "verdicts.redundancy",
     "view_explorer",
     "views",
 )

@@ -14,6 +14,7 @@ from resnet_nb.verdicts import Verdict
 
 NET = ["source", "model", "family", "depth", "seed"]  # the columns that say which net a row is of
 PAIR = ["source", "depth", "seed"]
+UNKNOWN = -1  # in the place of a seed that nobody says
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,11 @@ def by_net(table: pd.DataFrame, stage: int | None = None) -> pd.DataFrame:
     left out.
     """
     rows = table[(table["block"] > 0) & ((table["stage"] == stage) if stage else True)]
+    rows = rows.assign(seed=rows["seed"].fillna(UNKNOWN).astype(int))
     found = {}
     for one in STATEMENTS:
         chosen = rows[rows["kind"] == one.kind]
-        found[one.key] = chosen.groupby([*NET, "stage"], dropna=False)[one.measure].mean().groupby(NET, dropna=False).mean()
+        found[one.key] = chosen.groupby([*NET, "stage"])[one.measure].mean().groupby(NET).mean()
     return pd.DataFrame(found).reset_index()
 
 
@@ -81,8 +83,8 @@ def differences(table: pd.DataFrame, stage: int | None = None) -> pd.DataFrame:
 
 
 def judge(table: pd.DataFrame, stage: int | None = None) -> pd.DataFrame:
-    """One row a statement: says, key, scale_free, plain and residual (means over the pairs), difference with its 95 % interval (low, high), pairs,
-    agree (pairs on the statement's side) and supported: True, False or None.
+    """One row a statement: says, key, scale_free, side (+1 or -1), plain and residual (means over the pairs), difference with its 95 % interval
+    (low, high), pairs, agree (pairs on the statement's side) and supported: True, False or None.
 
     It is True where every pair lies on the statement's side and the interval of the mean difference leaves out 0, False where every pair lies on the
     other side and the interval does so; else, and with fewer than three pairs, None.
@@ -99,8 +101,8 @@ def judge(table: pd.DataFrame, stage: int | None = None) -> pd.DataFrame:
         supported = (True if agree == len(values) else False if (one.more * values < 0).all() else None) if sure else None
         plain, residual = (means[one.key].get(family, np.nan) for family in ("plain", "residual"))
         mean = values.mean() if len(values) else np.nan
-        rows.append((one.says, one.key, one.scale_free, plain, residual, mean, low, high, len(values), agree, supported))
-    columns = ["says", "key", "scale_free", "plain", "residual", "difference", "low", "high", "pairs", "agree", "supported"]
+        rows.append((one.says, one.key, one.scale_free, one.more, plain, residual, mean, low, high, len(values), agree, supported))
+    columns = ["says", "key", "scale_free", "side", "plain", "residual", "difference", "low", "high", "pairs", "agree", "supported"]
     return pd.DataFrame(rows, columns=columns).astype({"supported": object})
 
 
