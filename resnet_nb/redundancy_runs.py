@@ -19,13 +19,14 @@ from resnet_nb.kept import WEIGHTS
 from resnet_nb.members import Given, build, find_weights
 from resnet_nb.models import build_model, load_weights, read_weights
 from resnet_nb.normalise import Normalisation
-from resnet_nb.probes import redundancy
+from resnet_nb.probes import redundancy, regauge
 from resnet_nb.provenance import machine
 from resnet_nb.recipes import Recipe, get_recipe
 from resnet_nb.side_by_side import side_by_side
 from resnet_nb.train import fit
 
 STUDY, DIGITS, PUBLIC = "redundancy", "digits", "public-checkpoints"
+WITHIN, BETWEEN = ["effective_rank", "participation", "scaled_rank", "correlation"], ["cka", "position_cka", "unexplained"]
 IMAGES = 1_000  # of CIFAR-10's test images, drawn with seed 0
 
 
@@ -61,6 +62,30 @@ def _train_one(model: str, seed: int, data: Data, recipe: Recipe, width: int | N
     tables["trained"] = redundancy(done.net.cpu().eval(), images)
     errors = {"train_error": done.train.top1_error, "test_error": done.test.top1_error}
     return pd.concat([_named(table, data.name, model, seed, when=when, **errors) for when, table in tables.items()], ignore_index=True)
+
+
+def gauge(
+    model: str, data: Data, recipe: Recipe, seed: int = 0, *, width: int | None = None, block: int = 1, factors: Sequence[float] = (1, 3, 10, 30, 100)
+) -> pd.DataFrame:
+    """Train a plain net on the CPU, then rescale half of the channels of one state without changing the net's function, see `probes.regauge`.
+
+    Returns one row a factor: factor, largest_change (of a score, as a share of the largest score), test_error (percent), the measures of the state
+    itself, and those of the next state with it.
+    """
+    net = build_model(model, classes=len(data.classes), in_channels=data.channels, width=width, seed=seed)
+    images = Normalisation.measured(data.train, recipe.normalise)(data.test.images)
+    done = fit(net, data, recipe.for_depth(records.family_and_depth(model)[1]), seed, "cpu", progress=False)
+    rows, net = [], done.net.eval()
+    with torch.no_grad():
+        before = net(images)
+        for factor in factors:
+            changed = regauge(net, block, factor, channels=net.layer1[0].conv2.out_channels // 2)
+            after = changed(images)
+            states = redundancy(changed, images).query("kind == 'state'").set_index("block")
+            error = 100 * float((after.argmax(1) != data.test.labels).float().mean())
+            change = float((after - before).abs().max() / before.abs().max())
+            rows.append([factor, change, error, *states.loc[block, WITHIN], *states.loc[block + 1, BETWEEN]])
+    return pd.DataFrame(rows, columns=["factor", "largest_change", "test_error", *WITHIN, *BETWEEN])
 
 
 def kept(study: str, data: Data, results: Path | None = None) -> pd.DataFrame | None:
@@ -119,6 +144,13 @@ def record_digits(seeds: Sequence[int] = (0, 1, 2, 3, 4), width: int = 8) -> Pat
     about = {"what": "Redundancy of plain and residual nets, before and after training on digits", "width": width, "recipe": recipe.name}
     about |= {"data": data.fingerprint, "images": len(data.test)}
     return _file(table, about, f"record_digits({tuple(seeds)}, {width})", DIGITS)
+
+
+def record_gauge(width: int = 8) -> Path:
+    """Rescale a trained plain net of 20 layers without changing its function and file the table redundancy/gauge."""
+    data, recipe = load_data("digits"), get_recipe("quick-digits").replaced(evaluations=1)
+    about = {"what": "One function, several representations: plain-20 on digits with channels rescaled", "width": width, "recipe": recipe.name}
+    return _file(gauge("plain20", data, recipe, width=width), {**about, "data": data.fingerprint}, f"record_gauge({width})", "gauge")
 
 
 def record_public(checkouts: Mapping[str, Path | str], root: Path | str) -> Path:
