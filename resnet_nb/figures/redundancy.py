@@ -45,9 +45,10 @@ def redundancy_by_depth(table: pd.DataFrame, columns: Sequence[tuple[str, str]],
                 axis.axvline(start - 0.5, color=GREY, linestyle=":", linewidth=0.9)
             axis.set_title(KINDS[kind])
             axis.set_ylabel(LABELS[measure], fontsize=9)
-            axis.set_ylim(bottom=0)
-            if measure != "size":
-                axis.set_ylim(top=max(1.0 if "cka" in measure else 0.0, axis.get_ylim()[1]))
+            if measure == "size":
+                axis.set_yscale("log")
+            else:
+                axis.set_ylim(0, 1.03 if "cka" in measure else axis.get_ylim()[1])
         for axis in axes.flat[len(columns) :]:
             axis.axis("off")
         for axis in axes[-1]:
@@ -85,12 +86,12 @@ def redundancy_verdicts(judged: dict[str, pd.DataFrame], title: str) -> Figure:
             for place, row in enumerate(table.itertuples()):
                 _difference(axis, place, row)
             axis.set_title(name)
-            axis.set_xlabel("difference, support to the right", fontsize=9)
         names = [f"{one}{'' if free else ' *'}" for one, free in zip(first["says"], first["scale_free"], strict=True)]
         axes[0].set_yticks(range(len(first)), names, fontsize=8.5)
         axes[0].invert_yaxis()
         marks = [("^", COLOURS["residual"], "supported"), ("v", COLOURS["plain"], "contradicted"), ("o", "white", "undecided")]
         handles = [Line2D([], [], linestyle="none", marker=mark, color=fill, markeredgecolor=GREY, label=label) for mark, fill, label in marks]
+        axes[len(axes) // 2].set_xlabel("mean difference (measures lie between 0 and 1); right of the line it supports the statement", fontsize=9.5)
         figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9)
         headline(figure, title)
     return figure
