@@ -127,7 +127,7 @@ def approximation_errors(hand: pd.DataFrame, fits: pd.DataFrame, title: str) -> 
             right.plot(medians.index, medians, marker=mark, linestyle=style, color=colour, markersize=5.5, label=form)
             right.plot([smooth_at] * (rows["target"] == "smooth").sum(), rows[rows["target"] == "smooth"]["error"], mark, color=colour, markersize=5)
         right.axhline(0.25, color=GREY, linestyle=":", linewidth=1.2)
-        right.annotate("a constant", (1, 0.25), xytext=(0, 3), textcoords="offset points", fontsize=8.5, color=GREY)
+        right.annotate("a constant", (2, 0.25), xytext=(-12, 4), textcoords="offset points", fontsize=8.5, color=GREY)
         right.set_yscale("log")
         right.set_title("trained: equal parameters")
         right.set_ylabel("mean absolute error")
