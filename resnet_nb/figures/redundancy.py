@@ -88,6 +88,7 @@ def redundancy_verdicts(judged: dict[str, pd.DataFrame], title: str) -> Figure:
             axis.set_title(name)
         names = [f"{one}{'' if free else ' *'}" for one, free in zip(first["says"], first["scale_free"], strict=True)]
         axes[0].set_yticks(range(len(first)), names, fontsize=8.5)
+        axes[0].set_ylabel("in a residual net, ...", fontsize=9.5)
         axes[0].invert_yaxis()
         marks = [("^", COLOURS["residual"], "supported"), ("v", COLOURS["plain"], "contradicted"), ("o", "white", "undecided")]
         handles = [Line2D([], [], linestyle="none", marker=mark, color=fill, markeredgecolor=GREY, label=label) for mark, fill, label in marks]
