@@ -104,4 +104,5 @@ def record() -> Path:
     """Fit all of them and file the table redundancy/approximation."""
     about = {"what": "Sawtooths and a smooth curve fitted by nets of equal parameters", "points": POINTS, "steps": STEPS}
     command = 'python -c "from resnet_nb import approximation_runs as r; r.record()"'
-    return records.file_table(fit_curves(), {**about, "command": command, "provenance": machine(torch.device("cpu"))}, STUDY, "approximation")
+    about |= {"command": command, "provenance": machine(torch.device("cpu"))}
+    return records.file_table(fit_curves(), about, STUDY, "approximation")

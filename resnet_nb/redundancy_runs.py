@@ -139,38 +139,43 @@ def _normalisation(record: dict, data: Data) -> Normalisation:
 
 def record_digits(seeds: Sequence[int] = (0, 1, 2, 3, 4), width: int = 8) -> Path:
     """Train and measure 20- and 32-layer pairs on the digits and file the table redundancy/digits."""
+    provenance = machine(torch.device("cpu"))  # of the code as it was read
     data, recipe = load_data("digits"), get_recipe("quick-digits").replaced(evaluations=1)
     table = trained(("plain20", "resnet20", "plain32", "resnet32"), seeds, data, recipe, width=width)
     about = {"what": "Redundancy of plain and residual nets, before and after training on digits", "width": width, "recipe": recipe.name}
     about |= {"data": data.fingerprint, "images": len(data.test)}
-    return _file(table, about, f"record_digits({tuple(seeds)}, {width})", DIGITS)
+    return _file(table, about, f"record_digits({tuple(seeds)}, {width})", DIGITS, provenance)
 
 
 def record_gauge(width: int = 8) -> Path:
     """Rescale a trained plain net of 20 layers without changing its function and file the table redundancy/gauge."""
+    provenance = machine(torch.device("cpu"))  # of the code as it was read
     data, recipe = load_data("digits"), get_recipe("quick-digits").replaced(evaluations=1)
     about = {"what": "One function, several representations: plain-20 on digits with channels rescaled", "width": width, "recipe": recipe.name}
-    return _file(gauge("plain20", data, recipe, width=width), {**about, "data": data.fingerprint}, f"record_gauge({width})", "gauge")
+    table = gauge("plain20", data, recipe, width=width)
+    return _file(table, {**about, "data": data.fingerprint}, f"record_gauge({width})", "gauge", provenance)
 
 
 def record_public(checkouts: Mapping[str, Path | str], root: Path | str) -> Path:
     """Measure the public CIFAR-10 nets and file the table redundancy/public; arguments as `public` and `load_data` have them."""
+    provenance = machine(torch.device("cpu"))
     data = load_data("cifar10", root)
     table, sources = public(checkouts, data)
     about = {"what": "Redundancy of public plain and residual nets on CIFAR-10", "weights": sources, "data": data.fingerprint, "images": IMAGES}
     shown = ", ".join(f"'{owner}': CHECKOUT" for owner in checkouts)
-    return _file(table, about, f"record_public({{{shown}}}, DATA)", "public")
+    return _file(table, about, f"record_public({{{shown}}}, DATA)", "public", provenance)
 
 
 def record_kept(study: str, root: Path | str) -> Path | None:
     """Measure the weights kept with a CIFAR-10 study's records and file the table redundancy/STUDY; None where none are kept."""
+    provenance = machine(torch.device("cpu"))
     table = kept(study, load_data("cifar10", root))
     if table is None:
         return None
     about = {"what": f"Redundancy of the nets kept in the study {study}", "images": IMAGES}
-    return _file(table, about, f"record_kept('{study}', DATA)", study)
+    return _file(table, about, f"record_kept('{study}', DATA)", study, provenance)
 
 
-def _file(table: pd.DataFrame, about: dict, call: str, name: str) -> Path:
+def _file(table: pd.DataFrame, about: dict, call: str, name: str, provenance: dict) -> Path:
     command = f'python -c "from resnet_nb import redundancy_runs as r; r.{call}"'
-    return records.file_table(table, {**about, "command": command, "provenance": machine(torch.device("cpu"))}, STUDY, name)
+    return records.file_table(table, {**about, "command": command, "provenance": provenance}, STUDY, name)
