@@ -1,5 +1,6 @@
 """Redundancy along the depth of plain and residual nets, the verdicts' differences, and errors of approximation."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -80,19 +81,20 @@ def redundancy_verdicts(judged: dict[str, pd.DataFrame], title: str) -> Figure:
     """
     first = next(iter(judged.values()))
     with house_style():
-        figure, axes = panels(len(judged), width=9, height=0.9 + 0.36 * len(first), sharey=True, sharex=True)
+        figure, axes = panels(len(judged), width=7.5, height=1.2 + 0.4 * len(first), sharey=True, sharex=True)
         for axis, (name, table) in zip(axes, judged.items(), strict=True):
             axis.axvline(0, color="black", linewidth=0.8)
             for place, row in enumerate(table.itertuples()):
                 _difference(axis, place, row)
-            axis.set_title(name)
-        names = [f"{one}{'' if free else ' *'}" for one, free in zip(first["says"], first["scale_free"], strict=True)]
-        axes[0].set_yticks(range(len(first)), names, fontsize=8.5)
-        axes[0].set_ylabel("in a residual net, ...", fontsize=9.5)
+            axis.set_title(name, fontsize=10)
+            axis.tick_params(axis="x", labelsize=8.5)
+        names = [textwrap.fill(f"{one}{'' if free else ' *'}", 36) for one, free in zip(first["says"], first["scale_free"], strict=True)]
+        axes[0].set_yticks(range(len(first)), names, fontsize=8)
+        axes[0].set_ylabel("in a residual net, ...", fontsize=9)
         axes[0].invert_yaxis()
         marks = [("^", COLOURS["residual"], "supported"), ("v", COLOURS["plain"], "contradicted"), ("o", "white", "undecided")]
         handles = [Line2D([], [], linestyle="none", marker=mark, color=fill, markeredgecolor=GREY, label=label) for mark, fill, label in marks]
-        axes[len(axes) // 2].set_xlabel("mean difference (measures lie between 0 and 1); right of the line it supports the statement", fontsize=9.5)
+        axes[len(axes) // 2].set_xlabel("mean difference, right: supports", fontsize=9)
         figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9)
         headline(figure, title)
     return figure
@@ -113,10 +115,11 @@ def approximation_errors(hand: pd.DataFrame, fits: pd.DataFrame, title: str) -> 
     """
     chosen = best_rate(fits)
     with house_style():
-        figure, (left, right) = panels(2, width=8.5, height=3.9)
+        figure, (left, right) = panels(2, width=7.5, height=3.8)
         left.plot(hand["pieces"], hand["wide_parameters"], "D-", color=FORMS["wide"][0], label="one hidden layer", markersize=5)
         left.plot(hand["pieces"], hand["deep_parameters"], "s--", color=COLOURS["plain"], label="layers of two units", markersize=5)
         left.set_yscale("log")
+        left.legend(loc="upper left", fontsize=8.5)
         left.set_title("by hand: exact nets")
         left.set_ylabel("parameters of an exact net")
         smooth_at = 1.0
@@ -137,6 +140,6 @@ def approximation_errors(hand: pd.DataFrame, fits: pd.DataFrame, title: str) -> 
             axis.set_xscale("log", base=2)
             axis.set_xlabel("straight pieces of the sawtooth")
             places = [max(int(tick), 1) for tick in ticks]
-            axis.set_xticks(places, ["smooth" if tick == 0 else str(int(tick)) for tick in ticks], fontsize=8.5)
+            axis.set_xticks(places, ["smooth" if tick == 0 else str(int(tick)) for tick in ticks], fontsize=8)
         headline(figure, title)
     return figure
