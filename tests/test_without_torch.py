@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULES = (
+    "approximation",
     "asked",
     "averaging",
     "cause_explorer",
@@ -29,11 +30,15 @@ MODULES = (
     "reproduction",
     "scoreboard",
     "selection",
+    "similarity",
     "speed",
     "stats",
     "studies",
     "sweep",
     "sweep_display",
+    "tables",
+    "verdicts.approximation",
+    "verdicts.redundancy",
     "view_explorer",
     "views",
     "workers",

@@ -10,14 +10,15 @@ from resnet_nb.figures.grown import evaluation_trap, trained_on
 from resnet_nb.figures.layers import layers_along_training
 from resnet_nb.figures.protocols import crops_on_photograph, published_by_protocol, score_map
 from resnet_nb.figures.published import measured_checkpoints, protocol_numbers, published_cifar
+from resnet_nb.figures.redundancy import approximation_errors, redundancy_by_depth, redundancy_verdicts
 from resnet_nb.figures.reproduction import beside_published, what_the_rule_sees
 from resnet_nb.figures.rungs import averaged_views, gains, ladder, scales
 from resnet_nb.figures.speed import chances, lengths, time_by_depth, time_by_setting
 from resnet_nb.figures.style import house_style
 
 __all__ = [
-    "averaged_views", "beside_published", "chances", "crops_on_photograph", "error_by_depth", "evaluation_trap", "explored", "gains",
-    "house_style", "ladder", "layers_along_training", "lengths", "measured_checkpoints", "protocol_numbers", "published_by_protocol",
-    "published_cifar", "running_curve", "scales", "score_map", "selection", "time_by_depth", "time_by_setting", "trained_on", "training_curves",
-    "what_the_rule_sees",
+    "approximation_errors", "averaged_views", "beside_published", "chances", "crops_on_photograph", "error_by_depth", "evaluation_trap",
+    "explored", "gains", "house_style", "ladder", "layers_along_training", "lengths", "measured_checkpoints", "protocol_numbers",
+    "published_by_protocol", "published_cifar", "redundancy_by_depth", "redundancy_verdicts", "running_curve", "scales", "score_map",
+    "selection", "time_by_depth", "time_by_setting", "trained_on", "training_curves", "what_the_rule_sees",
 ]  # fmt: skip
