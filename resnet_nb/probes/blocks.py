@@ -42,11 +42,16 @@ def changes_shape(block: nn.Module) -> bool:
     return first.in_channels != last.out_channels or strides != {(1, 1)}
 
 
+def activation(block: nn.Module) -> Callable[[Tensor], Tensor]:
+    """What a block has between its layers and after the addition: ReLU, but for our nets that are built with another."""
+    return getattr(block, "activation", F.relu)
+
+
 def branch(block: nn.Module, x: Tensor) -> Tensor:
-    """F(x) of equation 1: a block's convolutions and normalisations with ReLU between them, before the addition and the last ReLU."""
+    """F(x) of equation 1: a block's convolutions and normalisations with their activation between, before the addition and the last activation."""
     names = [number for number in "123" if hasattr(block, f"conv{number}")]
     for number in names:
-        x = getattr(block, f"bn{number}")(getattr(block, f"conv{number}")(x if number == "1" else F.relu(x)))
+        x = getattr(block, f"bn{number}")(getattr(block, f"conv{number}")(x if number == "1" else activation(block)(x)))
     return x
 
 
@@ -60,8 +65,8 @@ def shortcut(block: nn.Module, x: Tensor) -> Tensor:
 
 
 def without_branch(block: nn.Module, x: Tensor) -> Tensor:
-    """A deleted block: its shortcut and its last ReLU, which changes nothing after an identity, as x has been through a ReLU."""
-    return F.relu(shortcut(block, x))
+    """A deleted block: its shortcut and its last activation; a ReLU changes nothing after an identity, as x has been through one."""
+    return activation(block)(shortcut(block, x))
 
 
 @contextmanager

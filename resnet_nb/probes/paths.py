@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from resnet_nb.errors import InputError
 from resnet_nb.evaluate import evaluation_mode
-from resnet_nb.probes.blocks import blocks, branch, in_place_of, is_residual, shortcut
+from resnet_nb.probes.blocks import activation, blocks, branch, in_place_of, is_residual, shortcut
 
 
 def path_gradient(net: nn.Module, images: Tensor, labels: Tensor, branches: Iterable[str]) -> Tensor:
@@ -38,7 +38,7 @@ def path_gradient(net: nn.Module, images: Tensor, labels: Tensor, branches: Iter
 
 def _one_way(block: nn.Module, through_branch: bool, x: Tensor) -> Tensor:
     added, kept = branch(block, x), shortcut(block, x)
-    return F.relu(added + kept.detach() if through_branch else added.detach() + kept)
+    return activation(block)(added + kept.detach() if through_branch else added.detach() + kept)
 
 
 def path_lengths(

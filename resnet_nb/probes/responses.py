@@ -68,6 +68,8 @@ def rescaled(net: Net, factors: Mapping[str, float]) -> Net:
     """
     if not isinstance(net, Net):
         raise InputError(f"A {type(net).__name__} is not one of this package's nets: build one with build_model.")
+    if getattr(net, "activation", "relu") not in ("relu", "none"):
+        raise InputError(f"A scale does not pass through {net.activation}: take a net with ReLU.")
     changed = copy.deepcopy(net)
     modules = dict(changed.named_modules())
     convolutions = [name for name, module in modules.items() if isinstance(module, nn.Conv2d) and "downsample" not in name]
