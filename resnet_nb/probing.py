@@ -125,7 +125,8 @@ def probed(
     found, on_device = find_weights(model, weights, given), resolve_device(device)
     parts = list(dict.fromkeys([part, *(["train"] if settings.get("statistics") else [])]))
     material = read_material(data, root, parts, as_photographs=False, split=WHOLE, image_size=image_size, download=download)
-    net = build(found, len(material.classes), material.size[0], width=width, norm=norm, conv_bias=conv_bias).to(on_device).eval()
+    net = build(found, len(material.classes), material.size[0], width=width, norm=norm, conv_bias=conv_bias).eval()
+    net = net.to(on_device, memory_format=torch.channels_last)  # as the images come
     normalisation = normalisation_for(found, material)
 
     def chosen(name: str, count: int) -> tuple[Tensor, Tensor]:

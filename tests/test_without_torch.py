@@ -18,6 +18,7 @@ MODULES = (
     "figures",
     "kept",
     "ladder",
+    "layout",
     "notebook",
     "paired",
     "protocols.geometry",
@@ -32,6 +33,7 @@ MODULES = (
     "stats",
     "studies",
     "sweep_display",
+    "verdicts.block",
     "view_explorer",
     "views",
 )

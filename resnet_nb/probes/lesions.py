@@ -28,8 +28,11 @@ INTACT = "none"
 def error_and_loss(net: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
     """Top-1 error in percent and mean cross-entropy in nats, in evaluation mode."""
     with evaluation_mode(net):
-        scores = torch.cat([net(batch) for batch in images.split(BATCH)]).double()
-    return 100 * float((scores.argmax(1) != labels).double().mean()), float(F.cross_entropy(scores, labels))
+        return _rates(torch.cat([net(batch) for batch in images.split(BATCH)]), labels)
+
+
+def _rates(scores: Tensor, labels: Tensor) -> tuple[float, float]:
+    return 100 * float((scores.argmax(1) != labels).double().mean()), float(F.cross_entropy(scores.double(), labels))
 
 
 def deletable(net: nn.Module, *, downsampling: bool = True) -> list[str]:
@@ -46,13 +49,33 @@ def deleted(net: nn.Module, names: Iterable[str]) -> AbstractContextManager[None
     return in_place_of(net, {name: partial(without_branch, known.get(name)) for name in names})
 
 
+@torch.no_grad()
 def delete_each(net: nn.Module, images: Tensor, labels: Tensor) -> pd.DataFrame:
     """Each block deleted alone, after the intact net, whose block is "none" and whose stage 0. Columns block, stage, downsampling, error, loss."""
-    rows = [(INTACT, 0, False, *error_and_loss(net, images, labels))]
-    for name in deletable(net):
-        with deleted(net, [name]):
-            rows.append((name, stage_of(name), changes_shape(blocks(net)[name]), *error_and_loss(net, images, labels)))
+    names, known = deletable(net), blocks(net)
+    scores: dict[str, list[Tensor]] = {name: [] for name in (INTACT, *names)}
+    with evaluation_mode(net):
+        for batch in images.split(BATCH):
+            inputs: dict[str, Tensor] = {}
+            with in_place_of(net, {name: partial(_keeping, inputs, name, block) for name, block in known.items()}):
+                scores[INTACT].append(net(batch))
+            for name in names:
+                with in_place_of(net, _resumed(known, name, inputs[name])):
+                    scores[name].append(net(batch))
+    shapes = {name: (stage_of(name), changes_shape(known[name])) for name in names}
+    rows = [(name, *shapes.get(name, (0, False)), *_rates(torch.cat(found), labels)) for name, found in scores.items()]
     return pd.DataFrame(rows, columns=["block", "stage", "downsampling", "error", "loss"])
+
+
+def _keeping(inputs: dict[str, Tensor], name: str, block: nn.Module, x: Tensor) -> Tensor:
+    inputs[name] = x
+    return type(block).forward(block, x)
+
+
+def _resumed(known: dict[str, nn.Module], name: str, x: Tensor) -> dict:
+    """Forward passes that go on from x, the deleted block's input: what comes before it is as in the intact net, and half of all the work."""
+    before = list(known)[: list(known).index(name)]
+    return {**dict.fromkeys(before, lambda y: y), name: lambda _: without_branch(known[name], x)}
 
 
 def delete_random(
