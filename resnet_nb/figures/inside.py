@@ -37,6 +37,29 @@ def responses(table: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
+def shares(table: pd.DataFrame, title: str) -> Figure:
+    """Each residual block's branch beside its shortcut, against the block's place as a share of the depth.
+
+    table: rows of `probes.responses.branch_shares` with columns name (the net's, for the legend), depth. At 1 branch and shortcut are of equal size.
+    """
+    depths = sorted(table["depth"].unique(), reverse=True)
+    with house_style():
+        figure, (axis,) = panels(1, width=7.5, height=3.6)
+        for number, (name, net) in enumerate(table.groupby("name", sort=False)):
+            line = LINES[depths.index(net["depth"].iloc[0]) % len(LINES)]
+            marker, place = "oD^v"[number % 4], np.arange(1, len(net) + 1) / len(net)
+            axis.plot(place, net["ratio"], color=COLOURS["residual"], linestyle=line, marker=marker, markersize=4.5, linewidth=1.5, label=name)
+        axis.axhline(1, color=GREY, linestyle=":", linewidth=1)
+        axis.set_yscale("log")
+        axis.set_yticks([0.1, 0.2, 0.5, 1, 2], ["0.1", "0.2", "0.5", "1", "2"])
+        axis.minorticks_off()
+        axis.set_xlabel("block, as a share of the depth")
+        axis.set_ylabel("size of the branch / size of the shortcut")
+        figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4, handlelength=3)
+        headline(figure, title)
+    return figure
+
+
 def lesions(table: pd.DataFrame, title: str, *, chance: float = CHANCE) -> Figure:
     """The error after each block's deletion: a panel a depth, plain and residual nets together, against the block's place.
 
