@@ -115,13 +115,9 @@ def many_lesions(deletions: pd.DataFrame, swaps: pd.DataFrame, title: str, *, in
         axes[0].minorticks_off()
         axes[0].set_xlabel("blocks deleted (line: median)")
         axes[0].set_title("deleted at random")
-        for swaps_made, group in swaps.groupby("swaps"):
-            axes[1].plot(group["tau"], group["error"], **style)
-            axes[1].annotate(
-                f"{swaps_made}", (group["tau"].median(), group["error"].max()), xytext=(0, 4), textcoords="offset points", ha="center", fontsize=8.5
-            )
+        axes[1].plot(swaps["tau"], swaps["error"], **style)
         axes[1].invert_xaxis()
-        axes[1].set_xlabel("order that is left (Kendall's tau); above: exchanges")
+        axes[1].set_xlabel("order that is left (Kendall's tau)")
         axes[1].set_title("exchanged within a stage")
         for axis in axes:
             axis.axhline(intact, color=GREY, linestyle="--", linewidth=1.2)

@@ -99,7 +99,7 @@ def delete_random(
 
 
 def swap_random(net: nn.Module, images: Tensor, labels: Tensor, counts: Sequence[int], draws: int = 5, seed: int = 0) -> pd.DataFrame:
-    """So many times two random blocks of one stage exchanged, of those that keep the shape.
+    """So many times two random blocks of one stage exchanged, of those that keep the shape, however far apart (neighbours alone hurt much less).
 
     Columns swaps, draw, tau (Kendall's, between the blocks' old and new order, 1 where nothing moved), error, loss. Raises InputError for a net
     without two such blocks in a stage.
