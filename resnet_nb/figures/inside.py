@@ -54,8 +54,8 @@ def shares(table: pd.DataFrame, title: str) -> Figure:
         axis.set_yticks([0.1, 0.2, 0.5, 1, 2], ["0.1", "0.2", "0.5", "1", "2"])
         axis.minorticks_off()
         axis.set_xlabel("block, as a share of the depth")
-        axis.set_ylabel("size of the branch / size of the shortcut")
-        figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4, handlelength=3)
+        axis.set_ylabel("branch / shortcut (size)")
+        figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2, handlelength=4)
         headline(figure, title)
     return figure
 
