@@ -121,6 +121,8 @@ def probed(
         records.check_study(study)  # before minutes of work, not after them
         records.check_writable()
         place = parse_source(source)
+        if not Path(weights).is_file():
+            raise InputError("--study records weights that lie in a local file: fetch them, and name the file.")
     started, clock = datetime.now(UTC), time.monotonic()
     found, on_device = find_weights(model, weights, given), resolve_device(device)
     parts = list(dict.fromkeys([part, *(["train"] if settings.get("statistics") else [])]))

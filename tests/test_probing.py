@@ -89,6 +89,7 @@ def test_images_are_spread_over_the_classes(weights: Path) -> None:
         ("line", ["--span", "-1"], "positive"),
         ("lesions", ["--images", "9999"], "more than that"),
         ("lesions", ["--study", "a-study"], "go together"),
+        ("lesions", [*SOURCE, "--weights", "akamaster:resnet14"], "local file"),
     ],
 )
 def test_bad_input_is_told_in_a_sentence(name: str, words: list[str], says: str, weights: Path) -> None:
