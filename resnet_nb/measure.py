@@ -166,7 +166,7 @@ def _about(
 ) -> dict:
     """What an answer says of nets and data: of the first member by itself, as there is mostly one. kinds: norm and conv_bias of each."""
     members = [
-        {"model": _model(one, net, material, kind), "weights": one.name, "normalisation": _constants(one, used, material)}
+        {"model": model_of(one, net, material, kind), "weights": one.name, "normalisation": constants_of(one, used, material)}
         for one, net, used, kind in zip(found, nets, normalisations, kinds, strict=True)
     ]
     data = {"name": material.name, "fingerprint": material.fingerprint, "split": material.split}
@@ -174,7 +174,8 @@ def _about(
     return about | ({"ensemble": members[1:]} if members[1:] else {})
 
 
-def _model(weights: Weights, net: nn.Module, material: Material, kind: dict) -> dict:
+def model_of(weights: Weights, net: nn.Module, material: Material, kind: dict) -> dict:
+    """What a record says of a net. kind: its norm and conv_bias, where they are not the paper's."""
     said = {name: kind.get(name) for name in ("norm", "conv_bias")}
     return {
         "name": weights.model,
@@ -186,7 +187,8 @@ def _model(weights: Weights, net: nn.Module, material: Material, kind: dict) -> 
     }
 
 
-def _constants(weights: Weights, normalisation: Normalisation, material: Material) -> dict:
+def constants_of(weights: Weights, normalisation: Normalisation, material: Material) -> dict:
+    """What a record says of how images are normalised."""
     return {
         "kind": weights.kind,
         "images": len(material.training) if weights.normalisation is None else None,

@@ -24,7 +24,7 @@ SUMS, LOCK = "SHA256SUMS", ".lock"
 LOCK_SECONDS = 60  # filing takes milliseconds
 SUMS_LINE = re.compile(r"(?P<sum>[0-9a-f]{64}) [ *](?P<name>[^/\\]+)")
 STUDY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-KINDS = ("training", "evaluation")
+KINDS = ("training", "evaluation", "probe")
 EVALUATION_COLUMNS = [
     "study", "repository", "model", "family", "depth", "data", "protocol", "train_error", "test_error", "train_images", "test_images",
     "trained_on", "note",
@@ -41,14 +41,15 @@ def results_dir() -> Path:
 def run_name(record: dict) -> str:
     """The file name of a record, from what decides its numbers: `plain20-digits-quick-digits-w8-s0`.
 
-    Of an evaluation: the weights' owner and the first digits of their checksum, `resnet20-cifar10-akamaster-12fca82f`.
+    Of an evaluation: the weights' owner and the first digits of their checksum, `resnet20-cifar10-akamaster-12fca82f`; of a probe, its name as well.
     """
     model, data = record["model"], record["data"]
     words = [model["name"].replace(":", "-"), data["name"]]
     split = [data["split"].replace("/", "+")] if data["split"] != "all" else []
-    if record["kind"] == "evaluation":
+    if record["kind"] != "training":
         weights = record["weights"]
-        return "-".join([*words, weights["repository"].split("/")[0], weights["sha256"][:8], *split])
+        probe = [record["probe"]] if record["kind"] == "probe" else []
+        return "-".join([*words, weights["repository"].split("/")[0], weights["sha256"][:8], *split, *probe])
     recipe = record["recipe"]
     words += [recipe["name"].replace(",", "-").replace("=", "")]
     words += [f"w{model['width']}"] if model["width"] is not None else []
@@ -125,7 +126,12 @@ def _check_evaluation(record: dict) -> None:
         raise InputError("The record's normalisation is either given or measured on a number of images.")
 
 
-CHECKS = {"training": _check_training, "evaluation": _check_evaluation}
+def _check_probe(record: dict) -> None:
+    if len({len(column) for column in record["table"].values()}) > 1:
+        raise InputError("The record's table has columns of different lengths.")
+
+
+CHECKS = {"training": _check_training, "evaluation": _check_evaluation, "probe": _check_probe}
 
 
 def as_text(record: dict) -> str:
@@ -221,9 +227,11 @@ def _check_same_run(record: dict, path: Path) -> None:
 
 
 def _identity(record: dict) -> dict:
-    """What two records have in common that are of the same run, or of the same evaluation."""
+    """What two records have in common that are of the same run, of the same evaluation, or of the same probe."""
     if record["kind"] == "training":
         return {key: record[key] for key in ("kind", "model", "data", "recipe", "seed", "iterations")}
+    if record["kind"] == "probe":
+        return {key: record[key] for key in ("kind", "probe", "settings", "model", "weights", "data", "normalisation")}
     asked = [(row["part"], row["protocol"]) for row in record["results"]]  # not the settings: the first records do not name them
     return {**{key: record[key] for key in ("kind", "model", "weights", "data", "normalisation")}, "parts and protocols": asked}
 
@@ -351,8 +359,24 @@ def evaluations_table(records: Iterable[dict]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=EVALUATION_COLUMNS)
 
 
+def probe_table(records: Iterable[dict], probe: str) -> pd.DataFrame:
+    """The tables of one probe joined, with the columns owner (of the weights), model, family and depth before those that `resnet-nb probe` gives.
+
+    Raises InputError where none of the records is of that probe.
+    """
+    found = [record for record in of_kind("probe", records) if record["probe"] == probe]
+    if not found:
+        raise InputError(f"There is no recorded probe {probe!r} among these: record one with `resnet-nb probe {probe} ... --study NAME`.")
+    frames = []
+    for record in found:
+        family, depth = family_and_depth(record["model"]["name"])
+        what = {"owner": record["weights"]["repository"].split("/")[0], "model": record["model"]["name"], "family": family, "depth": depth}
+        frames.append(pd.DataFrame({**what, **record["table"]}))
+    return pd.concat(frames, ignore_index=True)
+
+
 def of_kind(kind: str, records: Iterable[dict]) -> list[dict]:
-    """Those of the records that are of one kind, "training" or "evaluation"."""
+    """Those of the records that are of one kind, one of KINDS."""
     return [record for record in records if record["kind"] == kind]
 
 

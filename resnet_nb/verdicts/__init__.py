@@ -1,12 +1,16 @@
-"""Verdicts on statements of the dispute, each computed from a table of measurements. Nothing here imports torch."""
+"""Verdicts on sentences about nets, each computed from a table of measurements; "not supported" is a possible one. Nothing here imports torch."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """text: for the reader. supported: True, False, or None where the table decides neither. why: the numbers that it rests on."""
+    """What a table says of a sentence. supported: None where the table cannot tell; why: with the numbers that it hangs on."""
 
     text: str
     supported: bool | None
     why: str
+
+    def __str__(self) -> str:
+        word = {True: "supported", False: "not supported", None: "cannot be told from these measurements"}[self.supported]
+        return f"{self.text}: {word}. {self.why}"

@@ -1,0 +1,135 @@
+"""Lesions, against nets that are built without the block, and in its place."""
+
+import copy
+import itertools
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from probe_examples import left_as_it_was, lively, some_images
+from torch import nn
+
+from resnet_nb.errors import InputError
+from resnet_nb.probes.blocks import blocks, branch, changes_shape, in_place_of, shortcut
+from resnet_nb.probes.lesions import deletable, delete_each, delete_random, deleted, error_and_loss, swap_random
+
+IMAGES, LABELS = some_images()
+
+
+class Sum(nn.Module):
+    """Nothing but a shortcut."""
+
+    def __init__(self, way: nn.Module):
+        super().__init__()
+        self.way = way
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.way(x))
+
+
+@pytest.mark.parametrize("name", ("resnet14", "resnet14-B", "plain14"))
+def test_a_deleted_block_is_a_net_that_is_built_without_it(name: str) -> None:
+    net = lively(name)
+    table = delete_each(net, IMAGES, LABELS).set_index("block")
+    assert table.loc["none", ["error", "loss"]].tolist() == pytest.approx(error_and_loss(net, IMAGES, LABELS))
+    for block in table.index[1:]:
+        stage, place = block.split(".")
+        built = copy.deepcopy(net)
+        removed = getattr(built, stage)[int(place)]
+        getattr(built, stage)[int(place)] = Sum(getattr(removed, "downsample", nn.Identity()))
+        assert table.loc[block, ["error", "loss"]].tolist() == pytest.approx(error_and_loss(built, IMAGES, LABELS), rel=1e-12)
+    assert table["loss"].nunique() == len(table)
+
+
+def test_a_plain_net_loses_no_block_that_halves_the_map_and_says_so() -> None:
+    net = lively("plain14")
+    assert deletable(net) == ["layer1.0", "layer1.1", "layer2.1", "layer3.1"] == deletable(net, downsampling=False)
+    assert len(deletable(lively("resnet14"))) == 6 and len(deletable(lively("resnet14"), downsampling=False)) == 4
+    with pytest.raises(InputError, match="halves the map"):
+        deleted(net, ["layer2.0"])
+    with pytest.raises(InputError, match="no block layer9.0"), in_place_of(net, {"layer9.0": torch.relu}):
+        pass
+
+
+def test_many_deletions_are_those_of_a_product_of_single_ones() -> None:
+    """With all movable blocks deleted there is one way to do it, and it is the net of the other blocks."""
+    net = lively("resnet14")
+    table = delete_random(net, IMAGES, LABELS, (0, 2, 4), draws=3)
+    assert table.groupby("deleted").size().tolist() == [3, 3, 3]
+    assert table[table["deleted"] == 0]["loss"].tolist() == pytest.approx([error_and_loss(net, IMAGES, LABELS)[1]] * 3)
+    built = copy.deepcopy(net)
+    for name, block in blocks(net).items():
+        if not changes_shape(block):
+            stage, place = name.split(".")
+            getattr(built, stage)[int(place)] = nn.Identity()
+    assert table[table["deleted"] == 4]["loss"].tolist() == pytest.approx([error_and_loss(built, IMAGES, LABELS)[1]] * 3)
+    assert all(len(row.blocks.split()) == row.deleted for row in table.itertuples())
+    with pytest.raises(InputError, match="has 4 that keep"):
+        delete_random(net, IMAGES, LABELS, (5,))
+
+
+def test_draws_hang_on_the_seed_alone() -> None:
+    net = lively("resnet14")
+    same = [delete_random(net, IMAGES, LABELS, (1, 2), draws=4, seed=seed)["blocks"].tolist() for seed in (0, 0, 1)]
+    assert same[0] == same[1] != same[2]
+
+
+def test_a_swap_is_a_net_with_its_blocks_exchanged_and_tau_counts_the_pairs_out_of_order() -> None:
+    net = lively("resnet20")
+    table = swap_random(net, IMAGES, LABELS, (0, 1, 3), draws=4)
+    assert table[table["swaps"] == 0]["tau"].tolist() == [1.0] * 4
+    names = list(blocks(net))
+    # the only exchange of layer2 and layer3, and the three of layer1, by hand
+    losses = {}
+    for one, other in itertools.combinations([name for name in names if not changes_shape(blocks(net)[name])], 2):
+        if one.split(".")[0] == other.split(".")[0]:
+            built = copy.deepcopy(net)
+            stage, (a, b) = getattr(built, one.split(".")[0]), (int(one[-1]), int(other[-1]))
+            stage[a], stage[b] = copy.deepcopy(stage[b]), copy.deepcopy(stage[a])
+            order = list(range(len(names)))
+            order[names.index(one)], order[names.index(other)] = order[names.index(other)], order[names.index(one)]
+            wrong = sum(x > y for x, y in itertools.combinations(order, 2))
+            losses[round(error_and_loss(built, IMAGES, LABELS)[1], 12)] = 1 - 2 * wrong / len(list(itertools.combinations(order, 2)))
+    for row in table[table["swaps"] == 1].itertuples():
+        assert losses[round(row.loss, 12)] == pytest.approx(row.tau)
+    with pytest.raises(InputError, match="deeper net"):
+        swap_random(lively("resnet8"), IMAGES, LABELS, (1,))
+
+
+@pytest.mark.parametrize("training", (True, False))
+@pytest.mark.parametrize("name", ("resnet20", "plain20"))
+def test_lesions_leave_the_net_as_it_was(name: str, training: bool) -> None:
+    net = lively(name).train(training)
+    net(IMAGES).sum().backward()
+    with left_as_it_was(net):
+        delete_each(net, IMAGES, LABELS)
+        delete_random(net, IMAGES, LABELS, (1, 2), draws=2)
+        swap_random(net, IMAGES, LABELS, (1,), draws=2)
+        with pytest.raises(RuntimeError), in_place_of(net, {"layer1.0": lambda x: x}):
+            raise RuntimeError
+
+
+@pytest.mark.parametrize("name", ("resnet18", "resnet50"))
+def test_torchvisions_blocks_are_known_too(name: str) -> None:
+    net = getattr(torchvision.models, name)(num_classes=4).eval().double()
+    x = torch.randn(2, 64, 8, 8, dtype=torch.float64).relu()
+    for stage, count in zip((1, 2, 3, 4), (2, 2, 2, 2) if name == "resnet18" else (3, 4, 6, 3), strict=True):
+        assert len([block for block in blocks(net) if block.startswith(f"layer{stage}")]) == count
+        for block in getattr(net, f"layer{stage}"):
+            assert torch.allclose(torch.relu(branch(block, x) + shortcut(block, x)), block(x))
+            x = block(x)
+    images, labels = some_images(4, channels=3, side=32)
+    assert len(delete_each(net, images, labels)) == 1 + len(blocks(net))
+
+
+def test_a_net_without_blocks_is_refused() -> None:
+    with pytest.raises(InputError, match="no blocks"):
+        blocks(torchvision.models.alexnet())
+
+
+def test_random_choices_reach_every_block() -> None:
+    net = lively("resnet14", dtype=torch.float32)
+    images, labels = some_images(4, dtype=torch.float32)
+    chosen = delete_random(net, images, labels, (1,), draws=40)["blocks"]
+    assert set(chosen) == set(deletable(net, downsampling=False)) and np.isin(chosen, list(blocks(net))).all()
