@@ -311,11 +311,13 @@ def test_moments_bear_a_large_mean() -> None:
     assert state.covariance == pytest.approx(cov(found), rel=1e-6, abs=1e-9)
 
 
-def test_bottlenecks_of_torchvision_are_measured_after_their_third_normalisation() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_bottlenecks_of_torchvision_are_measured_after_their_third_normalisation(dtype: torch.dtype) -> None:
     net = nn.Module()
-    net.layer1 = nn.Sequential(Bottleneck(16, 4), Bottleneck(16, 4)).eval()  # with ReLUs in place
+    net.layer1 = nn.Sequential(Bottleneck(16, 4), Bottleneck(16, 4)).eval()  # with ReLUs and additions in place
     net.forward = net.layer1.forward
-    images = torch.randn(6, 16, 4, 4, generator=torch.Generator().manual_seed(0))
+    net.to(dtype, memory_format=torch.channels_last)
+    images = torch.randn(6, 16, 4, 4, generator=torch.Generator().manual_seed(0)).to(dtype, memory_format=torch.channels_last)
     table = redundancy(net, images).set_index(["kind", "block"])
     block = net.layer1[0]
     with torch.no_grad():

@@ -88,8 +88,6 @@ class _Collector:
         self._add("branch", self.branch, before if same else None)
         if same:
             self._add("change", state - before, before)
-        else:
-            self.last.pop("change", None)
         self._add("state", state)
 
     def _add(self, kind: str, samples: Tensor, reference: Tensor | None = None) -> None:
