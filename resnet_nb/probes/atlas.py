@@ -6,7 +6,7 @@ times the weights', and the angle by which one step of gradient descent turns th
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 import torch
@@ -15,11 +15,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from resnet_nb.errors import InputError
+from resnet_nb.models.nets import Block
 from resnet_nb.probes.trace import layers
 
 COLUMNS = (
     "place", "layer", "weight_norm", "output_norm", "output_variance", "output_gradient", "weight_gradient", "scale_free", "angle",
 )  # fmt: skip
+STREAM = ("place", "layer", "output_norm", "output_variance", "output_gradient")
 
 
 def atlas(net: nn.Module, images: Tensor, labels: Tensor, *, rate: float = 0.1) -> pd.DataFrame:
@@ -31,37 +33,58 @@ def atlas(net: nn.Module, images: Tensor, labels: Tensor, *, rate: float = 0.1) 
     weight_norm: of the weights W. output_norm, output_variance: of the layer's output z, over all its entries, before normalisation.
     output_gradient: the norm of dL/dz over the batch. weight_gradient: the norm of dL/dW. scale_free: weight_gradient times weight_norm.
     angle: between W and W - rate dL/dW, in radians: the first update without momentum (weight decay, along W, turns nothing).
-    Raises InputError for a batch of one, of which batch normalisation makes nothing.
+    Raises InputError for a batch of one, of which batch normalisation makes nothing, and for a net without such layers.
     """
-    if len(images) < 2:
-        raise InputError("The gradient atlas needs a batch of at least two images: batch normalisation makes zeros of one alone.")
     found = layers(net)
-    outputs: dict[str, Tensor] = {}
-    hooks = [module.register_forward_hook(_keeper(outputs, name)) for name, module in found.items()]
-    weights = {name: parameter.detach().clone().requires_grad_() for name, parameter in net.named_parameters()}
-    buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
-    try:
-        with torch.enable_grad():
-            loss = F.cross_entropy(functional_call(net, weights | buffers, (images,)), labels)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    kernels = [weights[f"{name}.weight"] for name in found]
-    gradients = torch.autograd.grad(loss, [*(outputs[name] for name in found), *kernels])
+    outputs, behind, slopes = _backward(net, found, images, labels)
     rows = []
-    for place, (name, kernel) in enumerate(zip(found, kernels, strict=True)):
-        output, behind, slope = outputs[name].detach().double(), gradients[place].double(), gradients[len(found) + place].double()
-        size, steep = float(kernel.detach().double().norm()), float(slope.norm())
-        values = float(output.norm()), float(output.var(correction=0)), float(behind.norm()), steep, steep * size
-        rows.append((place, name, size, *values, _angle(kernel.detach().double(), slope, rate)))
+    for place, (name, module) in enumerate(found.items()):
+        weight, slope = module.weight.detach().double(), slopes[place].double()
+        size, steep = float(weight.norm()), float(slope.norm())
+        rows.append((place, name, size, *_of_output(outputs[place], behind[place]), steep, steep * size, _angle(weight, slope, rate)))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _keeper(outputs: dict[str, Tensor], name: str):
-    def hook(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-        outputs[name] = output
+def stream(net: nn.Module, images: Tensor, labels: Tensor) -> pd.DataFrame:
+    """The same of the outputs of the net's blocks, after addition and activation: one row a block, with STREAM.
 
-    return hook
+    Where a branch ends in a scale of zero no gradient reaches its layers, and it is here that the gradient's way is seen. Raises InputError as
+    `atlas` does.
+    """
+    found = {name: module for name, module in net.named_modules() if isinstance(module, Block)}
+    outputs, behind, _ = _backward(net, found, images, labels)
+    rows = [(place, name, *_of_output(outputs[place], behind[place])) for place, name in enumerate(found)]
+    return pd.DataFrame(rows, columns=list(STREAM))
+
+
+def _backward(
+    net: nn.Module, modules: Mapping[str, nn.Module], images: Tensor, labels: Tensor
+) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """What the modules put out, the loss's gradient there, and at the weights of those that have any; nothing of the net is changed."""
+    if len(images) < 2 or not modules:
+        raise InputError("The gradient atlas needs one of our nets and two images or more: batch normalisation makes zeros of one alone.")
+    outputs: dict[str, Tensor] = {}
+
+    def keeper(name: str) -> Callable:
+        return lambda module, inputs, output: outputs.update({name: output})
+
+    copies = {name: parameter.detach().clone().requires_grad_() for name, parameter in net.named_parameters()}
+    buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
+    hooks = [module.register_forward_hook(keeper(name)) for name, module in modules.items()]
+    try:
+        with torch.enable_grad():
+            loss = F.cross_entropy(functional_call(net, copies | buffers, (images,)), labels)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    weights = [copies[f"{name}.weight"] for name in modules if f"{name}.weight" in copies]
+    found = torch.autograd.grad(loss, [*outputs.values(), *weights])
+    return [output.detach() for output in outputs.values()], list(found[: len(outputs)]), list(found[len(outputs) :])
+
+
+def _of_output(output: Tensor, gradient: Tensor) -> tuple[float, float, float]:
+    output = output.double()
+    return float(output.norm()), float(output.var(correction=0)), float(gradient.double().norm())
 
 
 def _angle(weight: Tensor, gradient: Tensor, rate: float) -> float:
@@ -77,13 +100,12 @@ def over_seeds(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
     A zero in one of them, which a gradient that underflows leaves, makes the mean zero. Raises ValueError where the layers differ.
     """
-    first = tables[0]
+    first, names = tables[0], ["place", "layer"]
     if any(list(table["layer"]) != list(first["layer"]) for table in tables):
         raise ValueError("The atlases are of nets with other layers: give those of one architecture.")
     stacked = pd.concat([table.assign(seed=number) for number, table in enumerate(tables)])
-    with_logs = stacked.set_index(["place", "layer", "seed"]).map(_log)
-    means = with_logs.groupby(["place", "layer"], sort=False).mean().map(math.exp)
-    return means.reset_index()[list(COLUMNS)]
+    logs = stacked.set_index([*names, "seed"]).map(_log)
+    return logs.groupby(names, sort=False).mean().map(math.exp).reset_index()
 
 
 def _log(value: float) -> float:
