@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from resnet_nb.errors import InputError, RunError
 from resnet_nb.files import checksum, write_atomically
 from resnet_nb.kept import TRACE, WEIGHTS, read_trace, read_weights_file
+from resnet_nb.tables import TABLE, read_table, table_text
 from resnet_nb.views import Views, load
 
 SUMS, LOCK = "SHA256SUMS", ".lock"
@@ -158,6 +159,22 @@ def file_beside(path: Path, ending: str, content: bytes | str) -> Path:
         write_atomically(beside, content)
         _list(beside)
     return beside
+
+
+def file_table(table: pd.DataFrame, about: dict, study: str, name: str, results: Path | None = None) -> Path:
+    """Put a table into results/STUDY/NAME.table.csv, see `tables.table_text`, and list its checksum there. Returns the file's path."""
+    check_study(study)
+    path = (results or results_dir()) / study / f"{name}{TABLE}"
+    content = table_text(table, about)
+    with _locked(path.parent):
+        write_atomically(path, content)
+        _list(path)
+    return path
+
+
+def load_table(study: str, name: str, results: Path | None = None) -> pd.DataFrame:
+    """The recorded table NAME of a study. Raises InputError where it is absent or damaged."""
+    return read_table((results or results_dir()) / study / f"{name}{TABLE}")
 
 
 def list_views(path: Path, results: Path | None = None) -> None:
@@ -391,9 +408,9 @@ def _fault(path: Path, study: str, listed: str | None) -> tuple[str, str] | None
     """The kind and the sentence of what is wrong with one file of a study, or None."""
     if listed is None:
         return "orphaned", f"{path} is not listed in {SUMS}: remove it, or file it again by running its command."
-    for ending, read in ((TRACE, read_trace), (WEIGHTS, read_weights_file), (".npz", load)):
+    for ending, read in ((TRACE, read_trace), (WEIGHTS, read_weights_file), (TABLE, read_table), (".npz", load)):
         if path.name.endswith(ending):
-            return _fault_beside(path, listed, read) or (_fault_of_place(path, ending) if ending != ".npz" else None)
+            return _fault_beside(path, listed, read) or (_fault_of_place(path, ending) if ending in (TRACE, WEIGHTS) else None)
     try:
         content = path.read_bytes()
         record = json.loads(content)

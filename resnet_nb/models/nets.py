@@ -140,8 +140,8 @@ def initialise(net: nn.Module, seed: int, how: str = "he-fan-in") -> None:
 
     "he-fan-in", "he-fan-out": N(0, 2 / fan) with the fan of the forward or of the backward pass (He et al. 2015, arXiv 1502.01852, eq. 10 and
     14; fb.resnet.torch takes the latter). "delta-orthogonal": each kernel is zero but for its centre, a random matrix with orthonormal
-    columns (rows, where they are fewer) times the square root of 2 (Xiao et al. 2018, arXiv 1806.05393, with the gain of a ReLU); between
-    equal widths that is the norm that fan-in gives on average. "orthogonal": the same of the kernel as one matrix (out, in x k x k) (Saxe et al.
+    columns (rows, where they are fewer) times the square root of 2 (Xiao et al. 2018, arXiv 1806.05393, with the gain of a ReLU; with another
+    activation 1); between equal widths that is the norm that fan-in gives on average. "orthogonal": the same of the kernel as one matrix (out, in x k x k) (Saxe et al.
     2014, arXiv 1312.6120). With these two the classifier is drawn as with "he-fan-in"; the paper does not say how.
     "glorot": N(0, 2 / (fan in + fan out)) (Glorot and Bengio 2010, eq. 12). "pytorch": what torch's layers do when nobody asks, uniform within
     1 / sqrt(fan in), biases too: a variance of 1 / (3 fan in). "small": N(0, 0.01^2).
@@ -150,10 +150,11 @@ def initialise(net: nn.Module, seed: int, how: str = "he-fan-in") -> None:
     A projection's draws come last, so that matched nets agree with every option.
     """
     generator = torch.Generator().manual_seed(seed)
+    gain = 2**0.5 if getattr(net, "activation", "relu") == "relu" else 1.0
     weighted = [(name, m) for name, m in net.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     for _, module in sorted(weighted, key=lambda item: "downsample" in item[0]):
         if how in ORTHOGONAL and isinstance(module, nn.Conv2d):
-            module.weight.copy_(ORTHOGONAL[how](module.weight.shape, generator))
+            module.weight.copy_(ORTHOGONAL[how](module.weight.shape, gain, generator))
         elif how == "pytorch":
             _uniform(module, generator)
             continue
@@ -191,15 +192,15 @@ def _zero_last_scales(net: nn.Module) -> None:
         block.bn2.weight.zero_()
 
 
-def _delta_orthogonal(shape: torch.Size, generator: torch.Generator) -> Tensor:
+def _delta_orthogonal(shape: torch.Size, gain: float, generator: torch.Generator) -> Tensor:
     out_channels, in_channels, height, width = shape
     kernel = torch.zeros(shape)
-    kernel[:, :, height // 2, width // 2] = _orthogonal((out_channels, in_channels), generator)
+    kernel[:, :, height // 2, width // 2] = _orthogonal((out_channels, in_channels), gain, generator)
     return kernel
 
 
-def _orthogonal(shape: Sequence[int], generator: torch.Generator) -> Tensor:
-    return nn.init.orthogonal_(torch.empty(shape), 2**0.5, generator=generator)
+def _orthogonal(shape: Sequence[int], gain: float, generator: torch.Generator) -> Tensor:
+    return nn.init.orthogonal_(torch.empty(shape), gain, generator=generator)
 
 
 ORTHOGONAL = {"delta-orthogonal": _delta_orthogonal, "orthogonal": _orthogonal}
