@@ -61,9 +61,9 @@ FUNCTIONS = {
 def mean_field(variance: float, activation: str, *, start: float = 1.0, layers: int = 50) -> float:
     """The growth a layer of a wide plain net without normalisation (Schoenholz et al. 2017, arXiv 1611.01232).
 
-    variance: of a weight times its fan in; activation: relu, none, tanh or sigmoid. A unit's input z is normal with variance q, which goes from layer to
-    layer as q <- variance E[f(z)^2], from `start`; backwards the squared norm is multiplied by variance E[f'(z)^2]. The factor is taken at q after
-    `layers` layers, where it has settled but for a tanh at variance 1, whose q falls as slowly as 1/layers.
+    variance: of a weight times its fan in; activation: relu, none, tanh or sigmoid. A unit's input z is normal with variance q, which goes from
+    layer to layer as q <- variance E[f(z)^2], from `start`; backwards the squared norm is multiplied by variance E[f'(z)^2]. The factor is taken
+    at q after `layers` layers, where it has settled but for a tanh at variance 1, whose q falls as slowly as 1/layers.
     """
     if activation == "relu":
         return math.sqrt(variance / 2)  # f' is 1 for half of any such z: no quadrature, which a step would spoil

@@ -141,8 +141,8 @@ def initialise(net: nn.Module, seed: int, how: str = "he-fan-in") -> None:
     "he-fan-in", "he-fan-out": N(0, 2 / fan) with the fan of the forward or of the backward pass (He et al. 2015, arXiv 1502.01852, eq. 10 and
     14; fb.resnet.torch takes the latter). "delta-orthogonal": each kernel is zero but for its centre, a random matrix with orthonormal
     columns (rows, where they are fewer) times the square root of 2 (Xiao et al. 2018, arXiv 1806.05393, with the gain of a ReLU; with another
-    activation 1); between equal widths that is the norm that fan-in gives on average. "orthogonal": the same of the kernel as one matrix (out, in x k x k) (Saxe et al.
-    2014, arXiv 1312.6120). With these two the classifier is drawn as with "he-fan-in"; the paper does not say how.
+    activation 1); between equal widths that is the norm that fan-in gives on average. "orthogonal": the same of the kernel as one matrix
+    (out, in x k x k) (Saxe et al. 2014, arXiv 1312.6120). With these two the classifier is drawn as with "he-fan-in"; the paper does not say how.
     "glorot": N(0, 2 / (fan in + fan out)) (Glorot and Bengio 2010, eq. 12). "pytorch": what torch's layers do when nobody asks, uniform within
     1 / sqrt(fan in), biases too: a variance of 1 / (3 fan in). "small": N(0, 0.01^2).
     "zero-last-scale": "he-fan-in", and each residual block's last scale is 0, so that it begins as its shortcut (Goyal et al. 2017, arXiv

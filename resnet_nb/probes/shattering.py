@@ -43,7 +43,8 @@ def gradient(
             return (weight @ slope)[0]
         shown, slope_shown = _normalised(h, slope) if norm == "batch" else (h, slope)
         on = shown > 0
-        step, slope_step = weight @ (shown * on) + offset, weight @ (slope_shown * on)
+        both = weight @ np.concatenate([shown * on, slope_shown * on], axis=1)  # one product is faster than two
+        step, slope_step = both[:, :inputs] + offset, both[:, inputs:]
         h, slope = (step, slope_step) if shortcut is None else (h + shortcut * step, slope + shortcut * slope_step)
     return slope[0]
 

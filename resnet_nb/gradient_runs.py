@@ -1,0 +1,136 @@
+"""Nets at initialisation, seed by seed: their atlases, streams and branches as one table each; and the tables that are recorded.
+
+    python -c "from resnet_nb import gradient_runs as g; g.record_births('DATA')"       CIFAR-10, 10 minutes on a core
+    python -c "from resnet_nb import gradient_runs as g; g.record_shattering()"         a few minutes
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from resnet_nb import records
+from resnet_nb.data import Data, load_data
+from resnet_nb.models import build_model
+from resnet_nb.models.nets import Net
+from resnet_nb.normalise import Normalisation
+from resnet_nb.probes.atlas import atlas, over_seeds, stream
+from resnet_nb.probes.birth import birth_shares, fixup, skipinit
+from resnet_nb.probes.shattering import table as shattering_table
+from resnet_nb.provenance import machine
+
+STUDY = "initial-gradients"
+IMAGES = 128
+SEEDS = (0, 1, 2)
+WAYS: dict[str, tuple[str, str, Callable[[Net], Net]]] = {  # to be born: normalisation, initialisation, and what is changed then
+    "normalised": ("batch", "he-fan-in", lambda net: net),
+    "zero last scale": ("batch", "zero-last-scale", lambda net: net),
+    "no normalisation": ("none", "he-fan-in", lambda net: net),
+    "SkipInit": ("none", "he-fan-in", skipinit),
+    "Fixup": ("none", "he-fan-in", fixup),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One kind of net: family "plain" or "residual", norm, init and activation as in `build_model`."""
+
+    family: str
+    norm: str = "batch"
+    init: str = "he-fan-in"
+    activation: str = "relu"
+
+    def build(self, depth: int, data: Data, seed: int, width: int | None) -> Net:
+        """The net of that depth, in training mode."""
+        name = f"{'resnet' if self.family == 'residual' else 'plain'}{depth}"
+        made = {"norm": self.norm, "init": self.init, "activation": self.activation}
+        return build_model(name, classes=len(data.classes), in_channels=data.channels, width=width, seed=seed, **made).train()
+
+
+TELLING = (  # those of the notebook's figures
+    Setting("plain"),
+    Setting("plain", init="small"),
+    Setting("residual"),
+    Setting("residual", init="zero-last-scale"),
+    Setting("plain", "none"),
+    Setting("plain", "none", "glorot"),
+    Setting("plain", "none", "pytorch"),
+    Setting("plain", "none", "small"),
+    Setting("plain", "none", "glorot", "sigmoid"),
+    Setting("plain", "none", "glorot", "tanh"),
+    Setting("plain", "none", "delta-orthogonal"),
+    Setting("plain", "none", "delta-orthogonal", "tanh"),
+    Setting("plain", "none", "delta-orthogonal", "none"),
+    Setting("residual", "none"),
+)
+
+
+def first_images(data: Data, count: int = IMAGES) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first `count` training images of a random order, with the pixel mean taken away, and their labels: (N, C, H, W) float32, (N,) int64."""
+    order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:count]
+    normalisation = Normalisation.measured(data.train, "pixel-mean")
+    return normalisation(data.train.images[order]), data.train.labels[order].long()
+
+
+def births(
+    settings: Sequence[Setting], depths: Sequence[int], data: Data, seeds: Sequence[int] = SEEDS, *, width: int | None = None, count: int = IMAGES
+) -> pd.DataFrame:
+    """Atlases and streams at initialisation: one row a layer ("rows" is "layers") and a block ("blocks"), geometric means over the seeds.
+
+    Columns family, depth, norm, init, activation, rows, then those of `atlas`; a block has no weights, so these are missing there.
+    """
+    images, labels = first_images(data, count)
+    tables = []
+    with denormals_flushed():
+        for setting in settings:
+            for depth in depths:
+                nets = [setting.build(depth, data, seed, width) for seed in seeds]
+                for rows, probe in (("layers", atlas), ("blocks", stream)):
+                    what = {"family": setting.family, "depth": depth, "norm": setting.norm, "init": setting.init, "activation": setting.activation}
+                    tables.append(over_seeds([probe(net, images, labels) for net in nets]).assign(**what, rows=rows))
+    return pd.concat(tables, ignore_index=True)
+
+
+def branches(depth: int, data: Data, seeds: Sequence[int] = SEEDS, *, width: int | None = None, count: int = IMAGES) -> pd.DataFrame:
+    """`birth_shares` of residual nets of one depth born in each of WAYS: columns way, seed, and those of `birth_shares`."""
+    images, _ = first_images(data, count)
+    tables = []
+    for way, (norm, init, change) in WAYS.items():
+        for seed in seeds:
+            net = change(Setting("residual", norm, init).build(depth, data, seed, width))
+            tables.append(birth_shares(net, images).assign(way=way, seed=seed))
+    return pd.concat(tables, ignore_index=True)
+
+
+@contextmanager
+def denormals_flushed():
+    """Numbers under 1e-38 count as zero inside the block: where gradients vanish, a CPU takes a hundred times longer for them."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def record_births(root: Path | str, *, depths: Sequence[int] = (20, 56), deepest: Sequence[int] = (110,)) -> None:
+    """Record `births` of TELLING and `branches` on CIFAR-10 in results/initial-gradients/; the first four settings at `deepest` as well."""
+    data = load_data("cifar10", root)
+    everywhere = births(TELLING, depths, data)
+    deep = births([Setting("plain"), Setting("residual"), Setting("plain", "none"), Setting("residual", "none")], deepest, data)
+    what = f"Layers and blocks at initialisation, CIFAR-10 ({data.fingerprint}), {IMAGES} images, geometric means over seeds {SEEDS}"
+    _file(pd.concat([everywhere, deep], ignore_index=True), what, "births", "record_births('DATA')")
+    _file(branches(110, data), f"Branches of residual nets at initialisation, CIFAR-10, {IMAGES} images", "branches", "record_births('DATA')")
+
+
+def record_shattering(seeds: int = 20) -> None:
+    """Record the autocorrelations of `probes.shattering.TELLING` in results/initial-gradients/."""
+    found = shattering_table(seeds).rename(columns=str).rename_axis("net").reset_index()
+    _file(found, f"Autocorrelation of the gradient by lag, mean over {seeds} seeds", "shattering", "record_shattering()")
+
+
+def _file(table: pd.DataFrame, what: str, name: str, call: str) -> None:
+    command = f'python -c "from resnet_nb import gradient_runs as g; g.{call}"'
+    records.file_table(table, {"what": what, "command": command, "provenance": machine(torch.device("cpu"))}, STUDY, name)
