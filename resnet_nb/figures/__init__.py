@@ -6,6 +6,7 @@ Each returns a matplotlib Figure that belongs to nobody: show or save it.
 from resnet_nb.figures.chosen import selection
 from resnet_nb.figures.depth import error_by_depth, running_curve, training_curves
 from resnet_nb.figures.explorer import explored
+from resnet_nb.figures.gradients import autocorrelations, growths, iterations_by_change, layer_by_layer, shares
 from resnet_nb.figures.grown import evaluation_trap, trained_on
 from resnet_nb.figures.layers import layers_along_training
 from resnet_nb.figures.protocols import crops_on_photograph, published_by_protocol, score_map
@@ -16,8 +17,8 @@ from resnet_nb.figures.speed import chances, lengths, time_by_depth, time_by_set
 from resnet_nb.figures.style import house_style
 
 __all__ = [
-    "averaged_views", "beside_published", "chances", "crops_on_photograph", "error_by_depth", "evaluation_trap", "explored", "gains",
-    "house_style", "ladder", "layers_along_training", "lengths", "measured_checkpoints", "protocol_numbers", "published_by_protocol",
-    "published_cifar", "running_curve", "scales", "score_map", "selection", "time_by_depth", "time_by_setting", "trained_on", "training_curves",
-    "what_the_rule_sees",
+    "autocorrelations", "averaged_views", "beside_published", "chances", "crops_on_photograph", "error_by_depth", "evaluation_trap", "explored",
+    "gains", "growths", "house_style", "iterations_by_change", "ladder", "layer_by_layer", "layers_along_training", "lengths",
+    "measured_checkpoints", "protocol_numbers", "published_by_protocol", "published_cifar", "running_curve", "scales", "score_map", "selection",
+    "shares", "time_by_depth", "time_by_setting", "trained_on", "training_curves", "what_the_rule_sees",
 ]  # fmt: skip
