@@ -64,9 +64,10 @@ class Explorer:
     def _build(self) -> None:
         from ipywidgets import HTML, Button, Dropdown, HBox, Image, Layout, ToggleButtons, VBox
 
-        wide = {"description_width": "initial", "button_width": "auto"}
-        self.depth = Dropdown(options=[(f"{depth} layers", depth) for depth in DEPTHS], value=20, description="Depth", style=wide)
-        self.init = Dropdown(options=list(INITS.items()), description="Initialisation", style=wide)
+        named = {"description_width": "initial"}
+        wide = named | {"button_width": "auto"}
+        self.depth = Dropdown(options=[(f"{depth} layers", depth) for depth in DEPTHS], value=20, description="Depth", style=named)
+        self.init = Dropdown(options=list(INITS.items()), description="Initialisation", style=named)
         self.activation = ToggleButtons(options=list(ACTIVATIONS.items()), description="Activation", style=wide)
         self.norm = ToggleButtons(options=list(NORMS.items()), description="Normalisation", style=wide)
         self.shortcut = ToggleButtons(options=list(SHORTCUTS.items()), description="Shortcut", style=wide)

@@ -1,7 +1,8 @@
 """Nets at initialisation, seed by seed: their atlases, streams and branches as one table each; and the tables that are recorded.
 
-    python -c "from resnet_nb import gradient_runs as g; g.record_births('DATA')"       CIFAR-10, 10 minutes on a core
-    python -c "from resnet_nb import gradient_runs as g; g.record_shattering()"         a few minutes
+    python -c "from resnet_nb import gradient_runs as g; g.record_births('DATA')"                CIFAR-10, 10 minutes on a core
+    python -c "from resnet_nb import gradient_runs as g; g.record_trained('CHECKOUT', 'DATA')"   a minute; wooyeolBaek's weights
+    python -c "from resnet_nb import gradient_runs as g; g.record_shattering()"                  a few minutes
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +15,9 @@ import torch
 
 from resnet_nb import records
 from resnet_nb.data import Data, load_data
-from resnet_nb.models import build_model
+from resnet_nb.errors import InputError
+from resnet_nb.files import checksum
+from resnet_nb.models import build_model, load_weights, read_weights
 from resnet_nb.models.nets import Net
 from resnet_nb.normalise import Normalisation
 from resnet_nb.probes.atlas import atlas, over_seeds, stream
@@ -22,7 +25,8 @@ from resnet_nb.probes.birth import birth_shares, fixup, skipinit
 from resnet_nb.probes.shattering import table as shattering_table
 from resnet_nb.provenance import machine
 
-STUDY = "initial-gradients"
+STUDY = "gradients"
+PUBLIC, OWNER = "public-checkpoints", "wooyeolBaek"  # who alone published plain nets
 IMAGES = 128
 SEEDS = (0, 1, 2)
 WAYS: dict[str, tuple[str, str, Callable[[Net], Net]]] = {  # to be born: normalisation, initialisation, and what is changed then
@@ -105,6 +109,29 @@ def branches(depth: int, data: Data, seeds: Sequence[int] = SEEDS, *, width: int
     return pd.concat(tables, ignore_index=True)
 
 
+def trained(checkout: Path | str, data: Data, *, count: int = IMAGES) -> tuple[pd.DataFrame, list[dict]]:
+    """Atlases of the public nets of OWNER whose evaluations are recorded, in training mode; and where each is public, with its SHA-256.
+
+    checkout: the repository's files at the recorded commit. One row a layer: model, family, depth, and the columns of `atlas`. Raises InputError
+    where a file is absent or not the one that was evaluated.
+    """
+    images, labels = first_images(data, count)
+    tables, sources = [], []
+    for record in records.load_study(PUBLIC):
+        weights, model = record["weights"], record["model"]
+        if not weights["repository"].startswith(f"{OWNER}/"):
+            continue
+        path = Path(checkout) / weights["path"]
+        if not path.is_file() or checksum(path) != weights["sha256"]:
+            raise InputError(f"{path} is absent, or not the file that was evaluated: check out {weights['repository']} at {weights['commit']}.")
+        net = build_model(model["name"], width=model["width"], conv_bias=model.get("conv_bias", False))
+        load_weights(net, read_weights(path), model["name"])
+        family, depth = records.family_and_depth(model["name"])
+        tables.append(atlas(net.train(), images, labels).assign(model=model["name"], family=family, depth=depth))
+        sources.append({"model": model["name"], **weights})
+    return pd.concat(tables, ignore_index=True), sources
+
+
 @contextmanager
 def denormals_flushed():
     """Numbers under 1e-38 count as zero inside the block: where gradients vanish, a CPU takes a hundred times longer for them."""
@@ -116,7 +143,7 @@ def denormals_flushed():
 
 
 def record_births(root: Path | str, *, depths: Sequence[int] = (20, 56), deepest: Sequence[int] = (110,)) -> None:
-    """Record `births` of TELLING and `branches` on CIFAR-10 in results/initial-gradients/; the first four settings at `deepest` as well."""
+    """Record `births` of TELLING and `branches` on CIFAR-10 in results/gradients/; the first four settings at `deepest` as well."""
     data = load_data("cifar10", root)
     everywhere = births(TELLING, depths, data)
     deep = births([Setting("plain"), Setting("residual"), Setting("plain", "none"), Setting("residual", "none")], deepest, data)
@@ -125,12 +152,20 @@ def record_births(root: Path | str, *, depths: Sequence[int] = (20, 56), deepest
     _file(branches(110, data), f"Branches of residual nets at initialisation, CIFAR-10, {IMAGES} images", "branches", "record_births('DATA')")
 
 
+def record_trained(checkout: Path | str, root: Path | str) -> None:
+    """Record `trained` on CIFAR-10 in results/gradients/."""
+    data = load_data("cifar10", root)
+    table, sources = trained(checkout, data)
+    what = f"Layers of public trained nets in training mode, CIFAR-10 ({data.fingerprint}), {IMAGES} images"
+    _file(table, what, "trained", "record_trained('CHECKOUT', 'DATA')", weights=sources)
+
+
 def record_shattering(seeds: int = 20) -> None:
-    """Record the autocorrelations of `probes.shattering.TELLING` in results/initial-gradients/."""
+    """Record the autocorrelations of `probes.shattering.TELLING` in results/gradients/."""
     found = shattering_table(seeds).rename(columns=str).rename_axis("net").reset_index()
     _file(found, f"Autocorrelation of the gradient by lag, mean over {seeds} seeds", "shattering", "record_shattering()")
 
 
-def _file(table: pd.DataFrame, what: str, name: str, call: str) -> None:
+def _file(table: pd.DataFrame, what: str, name: str, call: str, **more: object) -> None:
     command = f'python -c "from resnet_nb import gradient_runs as g; g.{call}"'
-    records.file_table(table, {"what": what, "command": command, "provenance": machine(torch.device("cpu"))}, STUDY, name)
+    records.file_table(table, {"what": what, **more, "command": command, "provenance": machine(torch.device("cpu"))}, STUDY, name)
