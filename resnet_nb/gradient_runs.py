@@ -29,6 +29,7 @@ STUDY = "gradients"
 PUBLIC, OWNER = "public-checkpoints", "wooyeolBaek"  # who alone published plain nets
 IMAGES = 128
 SEEDS = (0, 1, 2)
+PROBES = {"layers": atlas, "blocks": stream}
 WAYS: dict[str, tuple[str, str, Callable[[Net], Net]]] = {  # to be born: normalisation, initialisation, and what is changed then
     "normalised": ("batch", "he-fan-in", lambda net: net),
     "zero last scale": ("batch", "zero-last-scale", lambda net: net),
@@ -92,7 +93,7 @@ def births(
         for setting in settings:
             for depth in depths:
                 nets = [setting.build(depth, data, seed, width) for seed in seeds]
-                for rows, probe in (("layers", atlas), ("blocks", stream)):
+                for rows, probe in PROBES.items():
                     what = {"family": setting.family, "depth": depth, "norm": setting.norm, "init": setting.init, "activation": setting.activation}
                     tables.append(over_seeds([probe(net, images, labels) for net in nets]).assign(**what, rows=rows))
     return pd.concat(tables, ignore_index=True)
@@ -110,10 +111,10 @@ def branches(depth: int, data: Data, seeds: Sequence[int] = SEEDS, *, width: int
 
 
 def trained(checkout: Path | str, data: Data, *, count: int = IMAGES) -> tuple[pd.DataFrame, list[dict]]:
-    """Atlases of the public nets of OWNER whose evaluations are recorded, in training mode; and where each is public, with its SHA-256.
+    """Atlases and streams of OWNER's public nets whose evaluations are recorded, in training mode; and where each is public, with its SHA-256.
 
-    checkout: the repository's files at the recorded commit. One row a layer: model, family, depth, and the columns of `atlas`. Raises InputError
-    where a file is absent or not the one that was evaluated.
+    checkout: the repository's files at the recorded commit. Rows as in `births`, with columns model, family, depth, rows, and those of `atlas`.
+    Raises InputError where a file is absent or not the one that was evaluated.
     """
     images, labels = first_images(data, count)
     tables, sources = [], []
@@ -127,7 +128,8 @@ def trained(checkout: Path | str, data: Data, *, count: int = IMAGES) -> tuple[p
         net = build_model(model["name"], width=model["width"], conv_bias=model.get("conv_bias", False))
         load_weights(net, read_weights(path), model["name"])
         family, depth = records.family_and_depth(model["name"])
-        tables.append(atlas(net.train(), images, labels).assign(model=model["name"], family=family, depth=depth))
+        for rows, probe in PROBES.items():
+            tables.append(probe(net.train(), images, labels).assign(model=model["name"], family=family, depth=depth, rows=rows))
         sources.append({"model": model["name"], **weights})
     return pd.concat(tables, ignore_index=True), sources
 
@@ -156,7 +158,7 @@ def record_trained(checkout: Path | str, root: Path | str) -> None:
     """Record `trained` on CIFAR-10 in results/gradients/."""
     data = load_data("cifar10", root)
     table, sources = trained(checkout, data)
-    what = f"Layers of public trained nets in training mode, CIFAR-10 ({data.fingerprint}), {IMAGES} images"
+    what = f"Layers and blocks of public trained nets in training mode, CIFAR-10 ({data.fingerprint}), {IMAGES} images"
     _file(table, what, "trained", "record_trained('CHECKOUT', 'DATA')", weights=sources)
 
 

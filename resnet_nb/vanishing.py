@@ -27,8 +27,13 @@ def growth(table: pd.DataFrame, stage: str = FIRST_STAGE, *, layers_apart: int =
 
 
 def ratio(table: pd.DataFrame) -> float:
-    """The gradient's norm at the first convolution's output over that at the last one's."""
-    own = table[table["layer"].str.contains("conv")]["output_gradient"].to_numpy()
+    """The gradient's norm at the first row over that at the last: of a stream's blocks, or of an atlas's convolutions. nan where the last is zero.
+
+    Before normalisation a convolution's output has a scale that is a gauge, and its gradient the inverse: between convolutions whose weights or
+    inputs have other norms (the first one's are images), the stream is the fair place.
+    """
+    convolutions = table["layer"].str.contains("conv")
+    own = (table[convolutions] if convolutions.any() else table)["output_gradient"].to_numpy()
     return float(own[0] / own[-1]) if own[-1] > 0 else math.nan
 
 

@@ -31,6 +31,7 @@ MODULES = (
     "selection",
     "speed",
     "stats",
+    "steps",
     "studies",
     "sweep",
     "sweep_display",
