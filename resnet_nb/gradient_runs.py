@@ -5,7 +5,7 @@
     python -c "from resnet_nb import gradient_runs as g; g.record_shattering()"                  a few minutes
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,9 @@ import torch
 from resnet_nb import records
 from resnet_nb.data import Data, load_data
 from resnet_nb.errors import InputError
+from resnet_nb.figures.layers import stage_of
 from resnet_nb.files import checksum
+from resnet_nb.kept import TRACE_COLUMNS
 from resnet_nb.models import build_model, load_weights, read_weights
 from resnet_nb.models.nets import Net
 from resnet_nb.normalise import Normalisation
@@ -24,6 +26,9 @@ from resnet_nb.probes.atlas import atlas, over_seeds, stream
 from resnet_nb.probes.birth import birth_shares, fixup, skipinit
 from resnet_nb.probes.shattering import table as shattering_table
 from resnet_nb.provenance import machine
+from resnet_nb.recipes import Recipe
+from resnet_nb.side_by_side import side_by_side
+from resnet_nb.train import fit
 
 STUDY = "gradients"
 PUBLIC, OWNER = "public-checkpoints", "wooyeolBaek"  # who alone published plain nets
@@ -134,8 +139,26 @@ def trained(checkout: Path | str, data: Data, *, count: int = IMAGES) -> tuple[p
     return pd.concat(tables, ignore_index=True), sources
 
 
+def traced(
+    runs: Mapping[str, tuple[str, Recipe]], data: Data, updates: int, seed: int = 0, *, width: int | None = None, device: str = "auto"
+) -> pd.DataFrame:
+    """Train nets for a few updates side by side, and look at their layers: {what the run is: (model, recipe)}.
+
+    Returns rows of `kept.TRACE_COLUMNS` with columns change (what the run is) and stage.
+    """
+    jobs = [(name, model, recipe, data, updates, seed, width, device) for name, (model, recipe) in runs.items()]
+    return pd.concat(side_by_side(_trace_one, jobs, device), ignore_index=True)
+
+
+def _trace_one(name: str, model: str, recipe: Recipe, data: Data, updates: int, seed: int, width: int | None, device: str) -> pd.DataFrame:
+    net = build_model(model, classes=len(data.classes), in_channels=data.channels, width=width, seed=seed)
+    done = fit(net, data, recipe, seed, device, iterations=updates, trace=True, progress=False)
+    table = pd.DataFrame(done.trace, columns=list(TRACE_COLUMNS))
+    return table.assign(change=name, stage=table["layer"].map(stage_of))
+
+
 @contextmanager
-def denormals_flushed():
+def denormals_flushed() -> Iterator[None]:
     """Numbers under 1e-38 count as zero inside the block: where gradients vanish, a CPU takes a hundred times longer for them."""
     torch.set_flush_denormal(True)
     try:

@@ -81,3 +81,36 @@ def mean_field(variance: float, activation: str, *, start: float = 1.0, layers: 
     for _ in range(layers):
         q = variance * float(weights @ function(math.sqrt(q) * nodes) ** 2)
     return math.sqrt(variance * float(weights @ slope(math.sqrt(q) * nodes) ** 2))
+
+
+INIT_NAMES = {"he-fan-in": "He", "glorot": "Glorot", "pytorch": "PyTorch's default", "small": "N(0, 0.01²)", "zero-last-scale": "zero last scale"}
+ACTIVATION_NAMES = {"relu": "ReLU", "none": "linear"}
+KIND = ["family", "norm", "init", "activation"]
+
+
+def net_name(family: str, norm: str, init: str, activation: str = "relu") -> str:
+    """A kind of net in words: "plain, no BN, Glorot, sigmoid"."""
+    normalised = "BN" if norm == "batch" else "no BN"
+    return ", ".join([family, normalised, INIT_NAMES.get(init, init), ACTIVATION_NAMES.get(activation, activation)])
+
+
+def kinds(births: pd.DataFrame) -> pd.DataFrame:
+    """One row a kind of net and depth of a table of births: net (its name), family, norm, init, activation, depth, growth and ratio of its blocks,
+    conv_growth of its first stage's convolutions, theory (missing where there is none)."""
+    rows = []
+    for (*kind, depth), own in births.groupby([*KIND, "depth"], sort=False):
+        blocks, layers = own[own["rows"] == "blocks"], own[own["rows"] == "layers"]
+        found = growth(blocks, layers_apart=2), ratio(blocks), growth(layers), theory(*kind)
+        rows.append((net_name(*kind), *kind, depth, *found))
+    return pd.DataFrame(rows, columns=["net", *KIND, "depth", "growth", "ratio", "conv_growth", "theory"]).astype({"theory": float})
+
+
+def of_kind(
+    births: pd.DataFrame, depth: int, family: str, norm: str = "batch", init: str = "he-fan-in", activation: str = "relu", rows: str = "layers"
+) -> pd.DataFrame:
+    """The rows of one kind of net in a table of births. Raises ValueError where there are none."""
+    wanted = {"depth": depth, "family": family, "norm": norm, "init": init, "activation": activation, "rows": rows}
+    found = births[(births[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+    if found.empty:
+        raise ValueError(f"The table has no rows of {net_name(family, norm, init, activation)} with {depth} layers.")
+    return found

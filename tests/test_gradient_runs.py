@@ -7,8 +7,11 @@ from small_data import small_data
 
 from resnet_nb import gradient_runs, records
 from resnet_nb.errors import InputError
-from resnet_nb.gradient_runs import TELLING, WAYS, Setting, births, branches, denormals_flushed, first_images
+from resnet_nb.gradient_runs import TELLING, WAYS, Setting, births, branches, denormals_flushed, first_images, traced
+from resnet_nb.models import build_model
 from resnet_nb.probes.atlas import atlas, over_seeds
+from resnet_nb.recipes import Recipe
+from resnet_nb.train import fit
 from resnet_nb.vanishing import theory
 
 
@@ -57,3 +60,14 @@ def test_shattering_is_recorded_with_its_story(tmp_path, monkeypatch: pytest.Mon
 def test_weights_that_are_not_those_evaluated_are_refused(tmp_path) -> None:
     with pytest.raises(InputError, match="not the file that was evaluated"):
         gradient_runs.trained(tmp_path, small_data())
+
+
+def test_traced_runs_are_those_of_fit() -> None:
+    recipe = Recipe("test", batch_size=16, iterations=40, rate=0.05, drops=(), warmup_iterations=0, curve_every=10, evaluations=2)
+    runs = {"as it is": ("plain8", recipe), "norms kept": ("plain8", recipe.replaced(keep_norms=True))}
+    found = traced(runs, small_data(), 3, width=4, device="cpu")
+    own = fit(build_model("plain8", width=4, in_channels=1, classes=4), small_data(), recipe, device="cpu", iterations=3, trace=True, progress=False)
+    assert list(dict.fromkeys(found["change"])) == list(runs) and len(found) == 2 * len(own.trace)
+    assert np.allclose(found.query("change == 'as it is'")["angle"], [row[5] for row in own.trace], rtol=1e-4)
+    kept = found.query("change == 'norms kept' and layer == 'layer1.0.conv1'")["weight_norm"]
+    assert kept.max() / kept.min() < 1.0001

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from resnet_nb.vanishing import growth, mean_field, ratio, theory
-from resnet_nb.verdicts.gradients import article, frozen_by_the_first_steps, healthy_at_birth, removes_slowness, vanishes_at_birth
+from resnet_nb.vanishing import growth, kinds, mean_field, net_name, of_kind, ratio, theory
+from resnet_nb.verdicts.gradients import article, frozen_by_the_first_steps, healthy, removes_slowness, vanishes_at_birth
 
 
 def table(factor: float, layers: int = 6, stage: str = "layer1") -> pd.DataFrame:
@@ -58,7 +58,8 @@ def test_vanishing_at_birth_follows_the_growths(growths: dict, supported: bool |
 
 @pytest.mark.parametrize(("ratios", "supported"), [((3.0, 50.0), True), ((2e4, 2e7), False), ((2e-3, 5e-4), False), ((22.0, 8e3), None)])
 def test_healthy_norms_follow_the_ratios(ratios: tuple, supported: bool | None) -> None:
-    assert healthy_at_birth(pd.DataFrame({"depth": [20, 56], "ratio": ratios})).supported is supported
+    verdict = healthy(pd.DataFrame({"depth": [20, 56], "ratio": ratios}), "at initialisation")
+    assert verdict.supported is supported and f"{ratios[1]:.2g} (56 layers)" in verdict.why
 
 
 def trace(norms: tuple[float, float], angles: tuple[float, float]) -> pd.DataFrame:
@@ -96,3 +97,16 @@ def test_the_articles_verdict_follows_from_the_others() -> None:
     assert article(vanishing, frozen, {"kept": helps}).supported is True
     assert article(vanishing, frozen, {"limited": null}).supported is None
     assert "kept" in article(growing, frozen, {"kept": helps}).why and "supported" in str(article(vanishing, frozen, {"kept": helps}))
+
+
+def test_kinds_have_growth_and_ratio_of_their_blocks_and_their_theory() -> None:
+    what = {"family": "plain", "norm": "none", "init": "glorot", "activation": "relu", "depth": 8}
+    blocks = pd.DataFrame({"layer": ["layer1.0", "layer1.1", "layer2.0"], "output_gradient": [1.0, 4.0, 16.0]}).assign(rows="blocks", **what)
+    layers = pd.DataFrame({"layer": ["layer1.0.conv1", "layer1.0.conv2"], "output_gradient": [3.0, 4.0]}).assign(rows="layers", **what)
+    (found,) = kinds(pd.concat([blocks, layers, blocks.assign(rows="none")])).itertuples()
+    assert (found.net, found.depth, found.growth, found.ratio) == ("plain, no BN, Glorot, ReLU", 8, 0.5, 1 / 16)
+    assert found.conv_growth == 0.75 and found.theory == pytest.approx(2**-0.5)
+    assert len(of_kind(pd.concat([blocks, layers]), 8, "plain", "none", "glorot")) == 2
+    assert net_name("residual", "batch", "zero-last-scale", "relu") == "residual, BN, zero last scale, ReLU"
+    with pytest.raises(ValueError, match="no rows"):
+        of_kind(blocks, 20, "plain", "none", "glorot")

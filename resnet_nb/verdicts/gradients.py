@@ -21,17 +21,16 @@ def vanishes_at_birth(growths: Mapping[int, float], what: str = "plain nets with
     return Verdict(f"Gradients of {what} vanish at initialisation", supported, f"Backwards they {how}: {least:.2f} to {most:.2f} times a layer.")
 
 
-def healthy_at_birth(table: pd.DataFrame, limit: float = 100.0) -> Verdict:
-    """The paper's sentence of plain nets (4.1): "we also verify that the backward propagated gradients exhibit healthy norms with BN".
+def healthy(table: pd.DataFrame, when: str, limit: float = 100.0) -> Verdict:
+    """The paper's sentence on plain nets (4.1), that backward gradients were verified to have healthy norms with batch normalisation.
 
-    table: rows with depth and ratio (first convolution's gradient over the last one's, at initialisation). "Healthy" is read as: within a factor
-    of `limit` of each other from the first layer to the last, in every net.
+    table: rows with depth and ratio (the first block's gradient over the last one's); when: "at initialisation", say. "Healthy" is not defined
+    there; it is read as: the first within a factor of `limit` of the last, in every net.
     """
-    spread = table.assign(spread=np.exp(np.abs(np.log(table["ratio"]))))
-    worst, best = spread.loc[spread["spread"].idxmax()], spread.loc[spread["spread"].idxmin()]
-    supported = True if worst["spread"] <= limit else False if best["spread"] > limit else None
-    at = "; ".join(f"{int(row.depth)} layers {row.ratio:.2g}" for row in table.sort_values("depth").itertuples())
-    return Verdict(f"The first layer's gradient is within {limit:g} times the last one's", supported, f"First over last: {at}.")
+    spread = table.assign(spread=np.exp(np.abs(np.log(table["ratio"]))))["spread"]
+    supported = True if spread.max() <= limit else False if spread.min() > limit else None
+    at = ", ".join(f"{row.ratio:.2g} ({int(row.depth)} layers)" for row in table.sort_values("depth").itertuples())
+    return Verdict(f"{when.capitalize()} the first block's gradient is within {limit:g} times the last one's", supported, f"First over last: {at}.")
 
 
 def frozen_by_the_first_steps(traces: pd.DataFrame, *, early: int, late: int) -> Verdict:
@@ -49,11 +48,11 @@ def frozen_by_the_first_steps(traces: pd.DataFrame, *, early: int, late: int) ->
     return Verdict("The steps themselves freeze the first stage", supported, why)
 
 
-def removes_slowness(times: pd.DataFrame, change: str, *, control: str, least: float = 1.5) -> Verdict:
-    """Does a change make the loss fall faster? times: rows with change, seed, iterations (to a loss; infinite where it was not reached).
+def removes_slowness(times: pd.DataFrame, change: str, *, control: str, least: float = 2.0) -> Verdict:
+    """Does a change make the loss fall `least` times as fast?
 
-    Compared seed by seed with the control. Supported where every seed is faster and the median speed-up is at least `least`; not supported where
-    the median is no speed-up of that size; else undecided.
+    times: rows with change, seed, iterations to a loss (infinite where it was not reached). Compared seed by seed with the control. Supported where
+    every seed is faster and the median speed-up is at least `least`; not supported where the median is less than that; else undecided.
     """
     by = times.pivot(index="seed", columns="change", values="iterations")
     both = by[[control, change]].dropna()
@@ -62,14 +61,15 @@ def removes_slowness(times: pd.DataFrame, change: str, *, control: str, least: f
     gains = both[control] / both[change]
     middle = float(gains.median())
     supported = True if middle >= least and (gains > 1).all() else False if middle < least else None
-    why = f"Times the control's speed, seed by seed: {', '.join(f'{gain:.2f}' for gain in sorted(gains))}; the least that counts is {least:g}."
-    return Verdict(f"With {change} the loss falls faster", supported, why)
+    why = f"Against the control's speed, seed by seed: {', '.join(f'{gain:.2f}' for gain in sorted(gains))}."
+    return Verdict(f"With {change} the loss falls {least:g} times as fast", supported, why)
 
 
 def article(at_birth: Verdict, frozen: Verdict, remedies: Mapping[str, Verdict]) -> Verdict:
     """The article's sentence: "the reason for this degradation is the vanishing gradient".
 
-    Not supported where gradients do not vanish at birth and no change that gives the early layers their steps back makes the loss fall faster.
+    remedies: by change, as `removes_slowness` gives them. Not supported where gradients do not vanish at birth and no change that gives the early
+    layers their steps back makes the loss fall as fast as asked for.
     Supported where they vanish at birth and such a change helps; undecided in every other case.
     """
     helps = [name for name, verdict in remedies.items() if verdict.supported]
@@ -81,6 +81,6 @@ def article(at_birth: Verdict, frozen: Verdict, remedies: Mapping[str, Verdict])
         supported = None
     later = {True: "the steps shrink the early layers' updates", False: "the steps do not shrink them", None: "what the steps do is undecided"}
     birth = {True: "they vanish at birth", False: "they do not vanish at birth", None: "whether they vanish at birth is undecided"}
-    removed = f"removing that helps ({', '.join(helps)})" if helps else "no change that was tried against that makes the loss fall faster"
+    removed = f"removing that helps ({', '.join(helps)})" if helps else "no change that was tried against that helps as much as asked for"
     why = f"{birth[at_birth.supported].capitalize()}; {later[frozen.supported]}; {removed}."
     return Verdict("The reason for the degradation is the vanishing gradient", supported, why)
