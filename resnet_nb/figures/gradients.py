@@ -62,7 +62,11 @@ def _curve(axis: Axes, curve: Curve, value: str, relative: bool, style: object) 
 
 
 def growths(table: pd.DataFrame, title: str) -> Figure:
-    """Measured growth a layer beside theory, a row a kind of net. table: columns net, family, depth, growth, theory (missing where there is none)."""
+    """Measured growth a layer beside theory, a row a kind of net. table: columns net, family, depth, growth, theory (missing where there is none).
+
+    A growth that is zero or missing, since the gradient is too small for its 32 bits, is left out.
+    """
+    table = table[table["growth"] > 0]
     nets = list(dict.fromkeys(table["net"]))
     depths = sorted(table["depth"].unique())
     with house_style():
