@@ -26,7 +26,7 @@ from resnet_nb.probes.atlas import atlas, over_seeds, stream
 from resnet_nb.probes.birth import birth_shares, fixup, skipinit
 from resnet_nb.probes.shattering import table as shattering_table
 from resnet_nb.provenance import machine
-from resnet_nb.recipes import Recipe
+from resnet_nb.recipes import Recipe, get_recipe
 from resnet_nb.side_by_side import side_by_side
 from resnet_nb.train import fit
 
@@ -148,6 +148,14 @@ def traced(
     """
     jobs = [(name, model, recipe, data, updates, seed, width, device) for name, (model, recipe) in runs.items()]
     return pd.concat(side_by_side(_trace_one, jobs, device), ignore_index=True)
+
+
+def first_steps(depth: int, data: Data, updates: int, seed: int = 0, *, width: int | None = None, device: str = "auto") -> pd.DataFrame:
+    """`traced` for a plain net at the data's usual rate, the same with its norms kept, and the residual net."""
+    recipe = get_recipe(data=data.name).replaced(drops=(), evaluations=1, warmup_iterations=0)
+    kept = recipe.replaced(keep_norms=True)
+    runs = {"plain": (f"plain{depth}", recipe), "plain, norms kept": (f"plain{depth}", kept), "residual": (f"resnet{depth}", recipe)}
+    return traced(runs, data, updates, seed, width=width, device=device)
 
 
 def _trace_one(name: str, model: str, recipe: Recipe, data: Data, updates: int, seed: int, width: int | None, device: str) -> pd.DataFrame:

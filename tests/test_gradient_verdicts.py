@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from resnet_nb.vanishing import growth, kinds, mean_field, net_name, of_kind, ratio, theory
-from resnet_nb.verdicts.gradients import article, frozen_by_the_first_steps, healthy, removes_slowness, vanishes_at_birth
+from resnet_nb.verdicts.gradients import article, frozen_by_the_first_steps, healthy, pace, removes_slowness, vanishes_at_birth
 
 
 def table(factor: float, layers: int = 6, stage: str = "layer1") -> pd.DataFrame:
@@ -62,16 +62,22 @@ def test_healthy_norms_follow_the_ratios(ratios: tuple, supported: bool | None) 
     assert verdict.supported is supported and f"{ratios[1]:.2g} (56 layers)" in verdict.why
 
 
-def trace(norms: tuple[float, float], angles: tuple[float, float]) -> pd.DataFrame:
-    rows = [("stage 1", 0, norms[0], angles[0]), ("stage 1", 30, norms[1], angles[1]), ("stage 3", 0, 1.0, 1.0), ("stage 3", 30, 99.0, 1e-9)]
+def trace(norms: tuple[float, float], beside: float) -> pd.DataFrame:
+    """The first stage's norms at first and late, and its late angle over the third stage's."""
+    rows = [("stage 1", 0, norms[0], 1.0), ("stage 1", 30, norms[1], 0.01 * beside), ("stage 1", 90, 1e9, 1e-9)]
+    rows += [("stage 3", 0, 1.0, 0.1), ("stage 3", 30, 99.0, 0.01), ("stage 3", 90, 1.0, 1.0), ("classifier", 0, 1.0, 1.0)]
     return pd.DataFrame(rows, columns=["stage", "iteration", "weight_norm", "angle"])
 
 
-@pytest.mark.parametrize(
-    ("norms", "angles", "supported"), [((5, 50), (1, 1e-3), True), ((5, 6), (0.1, 0.08), False), ((5, 6), (1, 1e-3), None), ((5, 50), (1, 0.9), None)]
-)
-def test_freezing_follows_the_first_stages_norms_and_angles(norms: tuple, angles: tuple, supported: bool | None) -> None:
-    assert frozen_by_the_first_steps(trace(norms, angles), early=0, late=30).supported is supported
+FROZEN, FREE = trace((5, 50), 0.05), trace((5, 5), 0.9)
+
+
+@pytest.mark.parametrize(("norms", "beside", "supported"), [((5, 50), 0.05, True), ((5, 6), 0.9, False), ((5, 6), 0.05, None), ((5, 50), 0.9, None)])
+def test_freezing_follows_the_first_stages_norms_and_angles(norms: tuple, beside: float, supported: bool | None) -> None:
+    for late in (30, 61):  # the last one looked at before 61 is 30
+        assert frozen_by_the_first_steps(trace(norms, beside), late).supported is supported
+    found = pace(trace(norms, beside), 30)
+    assert found["stretched"] == norms[1] / norms[0] and found["beside"] == pytest.approx(beside) and found["turned"] == pytest.approx(0.01 * beside)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +93,7 @@ def test_removing_slowness_follows_the_times_seed_by_seed(changed: tuple, suppor
 
 def test_the_articles_verdict_follows_from_the_others() -> None:
     vanishing, growing = vanishes_at_birth({20: 0.5, 56: 0.5}), vanishes_at_birth({20: 1.2, 56: 1.2})
-    frozen = frozen_by_the_first_steps(trace((5, 50), (1, 1e-3)), early=0, late=30)
+    frozen = frozen_by_the_first_steps(FROZEN, 30)
     each = {"as it is": 270.0, "kept": 100.0, "limited": 300.0}
     rows = [(change, seed, iterations) for change, iterations in each.items() for seed in range(3)]
     times = pd.DataFrame(rows, columns=["change", "seed", "iterations"])
@@ -96,6 +102,7 @@ def test_the_articles_verdict_follows_from_the_others() -> None:
     assert article(growing, frozen, {"kept": helps, "limited": null}).supported is None
     assert article(vanishing, frozen, {"kept": helps}).supported is True
     assert article(vanishing, frozen, {"limited": null}).supported is None
+    assert "do not slow" in article(growing, frozen_by_the_first_steps(FREE, 30), {}).why
     assert "kept" in article(growing, frozen, {"kept": helps}).why and "supported" in str(article(vanishing, frozen, {"kept": helps}))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from resnet_nb.figures.style import COLOURS, GREY, MARKERS, headline, house_style, panels
 from resnet_nb.vanishing import FIRST_STAGE
@@ -19,7 +20,7 @@ VALUES = {
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """One net's atlas as a line: label, family ("plain" or "residual"), table (columns layer and a value), theory: growth a layer, or None."""
+    """One net's atlas as a line: label, family ("plain" or "residual"), table (columns layer and a value), theory: growth a row, or None."""
 
     label: str
     family: str
@@ -28,19 +29,21 @@ class Curve:
 
 
 def layer_by_layer(groups: Mapping[str, Sequence[Curve]], title: str, *, value: str = "output_gradient", relative: bool = True) -> Figure:
-    """A value of each convolution against its place, logarithmic; a panel a group of nets, at most six a panel.
+    """A value of each convolution, or block, against its place, logarithmic; a panel a group of nets, at most six a panel.
 
-    groups: {the panel's name: nets}. relative: each net's values over that of its last convolution. Dotted grey: what theory says of the first
-    stage, drawn from its last layer. A value of zero, which has no logarithm, is left out.
+    groups: {the panel's name: nets}, whose tables are atlases or streams. relative: each net's values over that of its last row. Dotted grey: what
+    theory says of the first stage, from one row to the next, drawn from its last. A value of zero, which has no logarithm, is left out.
     """
+    blocks = not any(curve.table["layer"].str.contains("conv").any() for curves in groups.values() for curve in curves)
     with house_style():
-        figure, axes = panels(len(groups), width=7.5, height=3.9)
+        figure, axes = panels(len(groups), width=7.5, height=3.9, sharey=True)
         for axis, (name, curves) in zip(axes, groups.items(), strict=True):
             for style, curve in zip(STYLES, curves, strict=False):
                 _curve(axis, curve, value, relative, style)
             axis.set_title(name)
             axis.set_yscale("log")
-            axis.set_xlabel("convolution, from input to output")
+            axis.set_xlabel(f"{'block' if blocks else 'convolution'}, from input to output")
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
             axis.legend(fontsize=8, loc="best")
         axes[0].set_ylabel(VALUES[value] + (",\nover that of the last" if relative else ""))
         headline(figure, title)
@@ -48,7 +51,8 @@ def layer_by_layer(groups: Mapping[str, Sequence[Curve]], title: str, *, value: 
 
 
 def _curve(axis: Axes, curve: Curve, value: str, relative: bool, style: object) -> None:
-    rows = curve.table[curve.table["layer"].str.contains("conv")]
+    convolutions = curve.table["layer"].str.contains("conv")
+    rows = curve.table[convolutions] if convolutions.any() else curve.table
     values = rows[value].to_numpy(float)
     places = np.arange(1, len(values) + 1)
     if relative:

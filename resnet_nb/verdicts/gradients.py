@@ -30,22 +30,35 @@ def healthy(table: pd.DataFrame, when: str, limit: float = 100.0) -> Verdict:
     spread = table.assign(spread=np.exp(np.abs(np.log(table["ratio"]))))["spread"]
     supported = True if spread.max() <= limit else False if spread.min() > limit else None
     at = ", ".join(f"{row.ratio:.2g} ({int(row.depth)} layers)" for row in table.sort_values("depth").itertuples())
-    return Verdict(f"{when.capitalize()} the first block's gradient is within {limit:g} times the last one's", supported, f"First over last: {at}.")
+    why = f"First over last: {at}" + ("; so some nets are, and some are not." if supported is None else ".")
+    return Verdict(f"{when.capitalize()} the first block's gradient is within {limit:g} times the last one's", supported, why)
 
 
-def frozen_by_the_first_steps(traces: pd.DataFrame, *, early: int, late: int) -> Verdict:
-    """Are the early layers stopped by the steps themselves? traces: rows of traces with columns stage, iteration, weight_norm, angle.
+def pace(traces: pd.DataFrame, late: int) -> pd.Series:
+    """What the first steps did to the first stage: stretched (its weights' norm), turned (an update's angle), both over those of the first
+    update, and beside (that angle over the third stage's), at the last update that was looked at up to number `late`.
 
-    Supported where, between iterations `early` and `late`, the first stage's median weight norm has at least doubled and the median angle of its
-    updates has fallen to less than a tenth; not supported where neither happened.
+    traces: rows of traces with columns stage, iteration, weight_norm, angle; medians over layers and seeds.
     """
-    own = traces[traces["stage"] == "stage 1"].groupby("iteration")[["weight_norm", "angle"]].median()
-    before, after = own.loc[early], own.loc[late]
-    norms, angles = after["weight_norm"] / before["weight_norm"], after["angle"] / before["angle"]
-    happened = norms >= 2, angles < 0.1
+    middle = traces.groupby(["stage", "iteration"])[["weight_norm", "angle"]].median()
+    own, last = middle.loc["stage 1"], middle.loc["stage 3"]
+    at = max(step for step in own.index if step <= late)
+    stretched, turned = own.loc[at] / own.loc[own.index.min()]
+    return pd.Series({"stretched": stretched, "turned": turned, "beside": own.loc[at, "angle"] / last.loc[at, "angle"]})
+
+
+def frozen_by_the_first_steps(traces: pd.DataFrame, late: int) -> Verdict:
+    """Are the early layers stopped by the steps themselves? traces, late: as for `pace`.
+
+    Supported where the first stage's weights are at least twice as long as at first, and an update turns them less than a fifth as far as the third
+    stage's; not supported where neither is so.
+    """
+    found = pace(traces, late)
+    happened = found["stretched"] >= 2, found["beside"] < 0.2
     supported = True if all(happened) else None if any(happened) else False
-    why = f"From update {early + 1} to {late + 1} its weights' norm is {norms:.2g}-fold and the angle of an update {angles:.2g}-fold."
-    return Verdict("The steps themselves freeze the first stage", supported, why)
+    stretched, beside = found["stretched"], found["beside"]
+    why = f"Its weights are {stretched:.2g} times as long as at first; an update turns them {beside:.2g} times as far as the third's."
+    return Verdict("The first steps stretch the first stage's weights until updates hardly turn them", supported, why)
 
 
 def removes_slowness(times: pd.DataFrame, change: str, *, control: str, least: float = 2.0) -> Verdict:
@@ -79,8 +92,11 @@ def article(at_birth: Verdict, frozen: Verdict, remedies: Mapping[str, Verdict])
         supported = True
     else:
         supported = None
-    later = {True: "the steps shrink the early layers' updates", False: "the steps do not shrink them", None: "what the steps do is undecided"}
+    later = {
+        True: "the first steps then slow the early layers down", False: "the first steps do not slow the early layers down",
+        None: "what the first steps do is undecided",
+    }[frozen.supported]  # fmt: skip
     birth = {True: "they vanish at birth", False: "they do not vanish at birth", None: "whether they vanish at birth is undecided"}
     removed = f"removing that helps ({', '.join(helps)})" if helps else "no change that was tried against that helps as much as asked for"
-    why = f"{birth[at_birth.supported].capitalize()}; {later[frozen.supported]}; {removed}."
+    why = f"{birth[at_birth.supported].capitalize()}; {later}; {removed}."
     return Verdict("The reason for the degradation is the vanishing gradient", supported, why)
