@@ -56,6 +56,11 @@ Compiled = Annotated[
 ]
 MaxMinutes = Annotated[float | None, typer.Option(help="Stop safely after so long, with status 0; the same command goes on [default: no limit].")]
 
+INIT_HELP = (
+    "he-fan-in, he-fan-out, glorot, orthogonal, delta-orthogonal, pytorch (its layers' default), small, zero-last-scale, "
+    "or grown:plain20: a trained plain-20, deepened."
+)
+
 ClassNames = Annotated[
     Path | None, typer.Option("--classes", help="A file with a name a line, or a folder of class folders [default: the weights' own names].")
 ]
@@ -123,7 +128,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Of the initial weights, the batches, the crops.")] = 0,
     iterations: Annotated[int | None, typer.Option(help="Stop after so many; the schedule stays as it is.")] = None,
     width: Width = None,
-    init: Annotated[str, typer.Option(help="he-fan-in, he-fan-out, delta-orthogonal, or grown:plain20: a trained plain-20, deepened.")] = "he-fan-in",
+    init: Annotated[str, typer.Option(help=INIT_HELP)] = "he-fan-in",
     norm: Norm = "batch",
     split: Split = "all",
     image_size: ImageSize = None,

@@ -11,7 +11,8 @@ from resnet_nb.errors import InputError
 
 # fields added since, and the value with which a recipe is what it was
 LATER = {
-    "stop_at_loss": 0.0, "clip_norm": 0.0, "step_limit": 0.0, "scales": (), "precision": "float32", "crop": 0, "short_sides": (), "colour": "none",
+    "stop_at_loss": 0.0, "clip_norm": 0.0, "step_limit": 0.0, "keep_norms": False, "scales": (), "precision": "float32", "crop": 0, "short_sides": (),
+    "colour": "none",
 }  # fmt: skip
 SILENT = {"name", "curve_every", "evaluations", "warmup_from_depth"}  # fields that change no number of a run
 LEAST = {
@@ -50,6 +51,8 @@ class Recipe:
     stop_at_loss: a run ends at the first point of the running loss that is under it; 0 is never reached.
     clip_norm: the largest norm that the gradient of all parameters together may have; 0 is no limit.
     step_limit: the largest norm of a convolution's step, as a share of the norm of its weights; 0 is no limit. The velocity stays as it is.
+    keep_norms: after each step, give every convolution's weights the norm that they had before it; behind batch normalisation that changes no
+        function, and the next step turns them as far as if they had not grown.
     scales: short sides in pixels (section 3.4, after Simonyan and Zisserman): at each iteration every image is enlarged to one of them, drawn
         with equal chances, and the crop has the images' own size. None: the images as they are. A mean for each pixel fits one side alone.
     precision: of the training step's forward and backward pass: "float32", or "bfloat16" where autocast thinks it safe. The weights, their
@@ -86,6 +89,7 @@ class Recipe:
     stop_at_loss: float = 0.0
     clip_norm: float = 0.0
     step_limit: float = 0.0
+    keep_norms: bool = False
     scales: tuple[int, ...] = ()
     precision: str = "float32"
     crop: int = 0

@@ -37,8 +37,8 @@ def take_step(net: nn.Module, optimiser: torch.optim.Optimizer, images: Tensor, 
     loss.backward()
     if recipe.clip_norm:
         nn.utils.clip_grad_norm_(net.parameters(), recipe.clip_norm)
-    if recipe.step_limit:
-        _limited_step(net, optimiser, recipe.step_limit)
+    if recipe.step_limit or recipe.keep_norms:
+        _bounded_step(net, optimiser, recipe)
     else:
         optimiser.step()
     sums += torch.stack([loss.detach(), (scores.argmax(1) != labels).float().mean()])
@@ -161,15 +161,18 @@ def _precision(device: torch.device, recipe: Recipe) -> AbstractContextManager:
 
 
 @torch.no_grad()
-def _limited_step(net: nn.Module, optimiser: torch.optim.Optimizer, limit: float) -> None:
-    """The optimiser's step, shortened for each convolution to `limit` times the norm of its weights."""
+def _bounded_step(net: nn.Module, optimiser: torch.optim.Optimizer, recipe: Recipe) -> None:
+    """The optimiser's step, shortened for each convolution to `step_limit` times the norm of its weights; with keep_norms that norm stays."""
     kernels = [parameter for parameter in net.parameters() if parameter.ndim == 4]
     before = [kernel.clone() for kernel in kernels]
     optimiser.step()
     for kernel, old in zip(kernels, before, strict=True):
-        step = kernel - old
-        share = step.norm() / (limit * old.norm())
-        kernel.copy_(torch.where(share > 1, old + step / share, kernel))
+        if recipe.step_limit:
+            step = kernel - old
+            share = step.norm() / (recipe.step_limit * old.norm())
+            kernel.copy_(torch.where(share > 1, old + step / share, kernel))
+        if recipe.keep_norms:
+            kernel.mul_(old.norm() / kernel.norm())
 
 
 def sgd(net: nn.Module, recipe: Recipe) -> torch.optim.SGD:

@@ -68,3 +68,8 @@ def test_the_inserted_blocks_learn(trained: tuple[nn.Module, Tensor]) -> None:
 def test_only_our_nets_are_deepened() -> None:
     with pytest.raises(TypeError, match="Linear"):
         deepen(nn.Linear(2, 2), 1)
+
+
+def test_another_activation_than_relu_is_refused() -> None:
+    with pytest.raises(ValueError, match="ReLU"):
+        deepen(build_model("resnet8", width=4, activation="tanh"), 1)

@@ -14,6 +14,14 @@ from resnet_nb.models.nets import ZeroPadShortcut
 from resnet_nb.published import fact
 
 DEPTHS = (20, 32, 44, 56, 110)
+GOLDEN = (
+    ("plain20", "he-fan-in", -50.129009),
+    ("plain20", "he-fan-out", -41.656119),
+    ("plain20", "delta-orthogonal", -35.524074),
+    ("resnet20-B", "he-fan-in", -60.060433),
+    ("resnet20-B", "he-fan-out", -53.098325),
+    ("resnet20-B", "delta-orthogonal", -50.040692),
+)  # see test_the_initial_weights_of_records_are_as_they_were
 
 
 @pytest.mark.parametrize("depth", (*DEPTHS, 1202))
@@ -243,12 +251,13 @@ def test_biases_beside_normalisation_change_nothing_in_training_mode() -> None:
     torch.testing.assert_close(biased.train()(x), net.train()(x), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("option", ({"norm": "layer"}, {"init": "glorot"}))
+@pytest.mark.parametrize("option", ({"norm": "layer"}, {"init": "xavier"}, {"activation": "gelu"}))
 def test_an_unknown_norm_or_initialisation_is_refused(option: dict) -> None:
     with pytest.raises(InputError, match="choose one of"):
         build_model("plain8", **option)
-    with pytest.raises(InputError, match="layers of its own"):
-        build_model("torchvision:resnet18", norm="none")
+    for other in ({"norm": "none"}, {"activation": "tanh"}):
+        with pytest.raises(InputError, match="layers of its own"):
+            build_model("torchvision:resnet18", **other)
 
 
 def test_delta_orthogonal_kernels_are_orthogonal_at_their_centre_with_the_norm_of_fan_in() -> None:
@@ -263,3 +272,62 @@ def test_delta_orthogonal_kernels_are_orthogonal_at_their_centre_with_the_norm_o
             if module.in_channels == module.out_channels:
                 assert matrix.norm() == pytest.approx(he.get_submodule(name).weight.norm().item(), rel=0.12)
     assert net.fc.weight.std() > 0
+
+
+@pytest.mark.parametrize(
+    ("init", "variance"), [("glorot", 2 / (9 * 96)), ("small", 1e-4), ("pytorch", 1 / (3 * 9 * 32)), ("orthogonal", 2 / (9 * 32))]
+)
+def test_initial_weights_have_the_variance_that_their_name_promises(init: str, variance: float) -> None:
+    weight = build_model("resnet8", width=32, init=init, seed=2).layer2[0].conv1.weight  # (64, 32, 3, 3)
+    assert weight.var().item() == pytest.approx(variance, rel=0.03) and abs(weight.mean().item()) < 0.03 * variance**0.5
+    other, again = (build_model("resnet8", width=32, init=init, seed=seed).layer2[0].conv1.weight for seed in (3, 2))
+    assert torch.equal(weight, again) and not torch.equal(weight, other)
+
+
+def test_pytorchs_default_is_that_of_its_layers_biases_too() -> None:
+    net = build_model("plain8", width=32, norm="none", init="pytorch")
+    theirs = nn.Conv2d(32, 32, 3)
+    ours = net.layer1[0].conv1
+    bound = (9 * 32) ** -0.5
+    for parameter, reference in ((ours.weight, theirs.weight), (ours.bias, theirs.bias), (net.fc.bias / 128**-0.5 * bound, theirs.bias)):
+        assert 0.5 * bound < parameter.abs().max() <= bound * (1 + 1e-6) and reference.abs().max() <= bound
+    assert ours.weight.std().item() == pytest.approx(theirs.weight.std().item(), rel=0.03)
+
+
+def test_orthogonal_kernels_have_orthogonal_rows_with_the_norm_of_a_relus_gain() -> None:
+    kernel = build_model("plain8", width=8, init="orthogonal").layer1[0].conv1.weight.detach().flatten(1)
+    torch.testing.assert_close(kernel @ kernel.T, 2 * torch.eye(8), rtol=1e-5, atol=1e-5)
+
+
+def test_with_a_zero_last_scale_a_residual_net_begins_as_its_shortcuts() -> None:
+    net, he = build_model("resnet14", width=4, init="zero-last-scale", seed=1), build_model("resnet14", width=4, seed=1)
+    assert all(torch.equal(net.get_parameter(name), value) for name, value in he.named_parameters() if not name.endswith("bn2.weight"))
+    x = torch.relu(torch.randn(2, 4, 8, 8))
+    assert torch.equal(net.layer1(x), x) and torch.equal(net.layer2(x), net.layer2[0].downsample(x))
+
+
+@pytest.mark.parametrize(("name", "norm"), [("plain8", "batch"), ("resnet8", "none")])
+def test_a_zero_last_scale_is_refused_where_there_is_none_or_nothing_would_pass(name: str, norm: str) -> None:
+    with pytest.raises(InputError, match="zero-last-scale is for residual nets"):
+        build_model(name, norm=norm, init="zero-last-scale")
+
+
+@pytest.mark.parametrize(("activation", "function"), [("tanh", torch.tanh), ("sigmoid", torch.sigmoid), ("none", lambda x: x), ("relu", torch.relu)])
+@pytest.mark.parametrize("residual", (True, False))
+def test_the_activation_stands_in_every_place_of_a_relu(activation: str, function, residual: bool) -> None:
+    net = build_model(f"{'resnet' if residual else 'plain'}8", width=4, norm="none", activation=activation).double()
+    image = torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    x = function(net.conv1(image))
+    for stage in (net.layer1, net.layer2, net.layer3):
+        (block,) = stage
+        y = block.conv2(function(block.conv1(x)))
+        x = function(y + block.downsample(x) if residual else y)
+    torch.testing.assert_close(net(image), net.fc(x.mean((2, 3))))
+
+
+def test_the_initial_weights_of_records_are_as_they_were() -> None:
+    """Sums over all weights, weighted by their place, of the nets that records are made with; taken when they were recorded."""
+    for name, init, expected in GOLDEN:
+        net = build_model(name, width=8, in_channels=1, seed=3, init=init)
+        values = torch.cat([p.detach().double().flatten() for p in net.parameters()])
+        assert float(values @ torch.linspace(-1, 1, len(values), dtype=torch.float64)) == pytest.approx(expected, rel=1e-5)

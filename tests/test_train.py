@@ -425,3 +425,16 @@ def test_a_clipped_gradient_is_the_same_one_with_the_norm_asked_for() -> None:
     full = dict(free.named_parameters())
     for name, parameter in clipped.named_parameters():
         torch.testing.assert_close(parameter - start[name], (full[name] - start[name]) * 0.01 / norm, rtol=1e-3, atol=1e-6)
+
+
+def test_kept_norms_are_those_before_the_step_and_its_direction_is_free() -> None:
+    (before, free), (_, kept) = one_step("keep_norms=false"), one_step("keep_norms=true")
+    start, full = dict(before.named_parameters()), dict(free.named_parameters())
+    grown = 0
+    for name, parameter in kept.named_parameters():
+        if parameter.ndim == 4:
+            grown += full[name].norm() > 1.0005 * start[name].norm()
+            torch.testing.assert_close(parameter, full[name] * (start[name].norm() / full[name].norm()))
+        else:
+            torch.testing.assert_close(parameter, full[name])
+    assert grown > 2

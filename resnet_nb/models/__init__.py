@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_nb.errors import InputError
 from resnet_nb.models.deepen import GLOBAL_GENERATOR, deepen
-from resnet_nb.models.nets import INITS, NORMS, Net, initialise
+from resnet_nb.models.nets import ACTIVATIONS, INITS, NORMS, Net, initialise
 from resnet_nb.models.weights import load_weights, read_weights
 
 __all__ = ["BOTTLENECKS", "Spec", "build_model", "check_usable", "count_macs", "count_parameters", "deepen", "load_weights", "parse", "read_weights"]
@@ -81,20 +81,21 @@ def build_model(
     init: str = "he-fan-in",
     norm: str = "batch",
     conv_bias: bool = False,
+    activation: str = "relu",
 ) -> nn.Module:
     """Build the model called `name`, initialised from `seed` alone.
 
     width: channels of the first stage (the paper's 16 for CIFAR nets, 64 for ImageNet nets when None); the next stages
-    double it. init: one of `nets.INITS`; norm, conv_bias: as in `nets.Net`. Libraries' models keep their own layers and initialisation, under
-    `seed`. Raises InputError for a name that says nothing or two things.
+    double it. init: one of `nets.INITS`; norm, conv_bias, activation: as in `nets.Net`. Libraries' models keep their own layers and
+    initialisation, under `seed`. Raises InputError for a name that says nothing or two things.
     """
     library = name.partition(":")[0]
     spec = None if library in LIBRARIES or name in BOTTLENECKS else parse(name)
-    for what, value, choices in (("initialisation", init, INITS), ("normalisation", norm, NORMS)):
+    for what, value, choices in (("initialisation", init, INITS), ("normalisation", norm, NORMS), ("activation", activation, ACTIVATIONS)):
         if value not in choices:
             raise InputError(f"Unknown {what} {value!r}: choose one of {', '.join(choices)}.")
-    if spec is None and (norm, conv_bias) != ("batch", False):
-        raise InputError(f"{name} has layers of its own: leave --norm and --conv-bias out.")
+    if spec is None and (norm, conv_bias, activation) != ("batch", False, "relu"):
+        raise InputError(f"{name} has layers of its own: leave --norm, --conv-bias and another activation out.")
     # layers draw from the global generator when they are made, which all threads share; leave it as it was
     with GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -103,8 +104,9 @@ def build_model(
         first = width or (64 if spec.stem == "imagenet" else 16)
         widths = [first * 2**stage for stage in range(len(spec.blocks))]
         net = Net(
-            spec.blocks, widths, spec.option, stem=spec.stem, in_channels=in_channels, classes=classes, norm=norm, conv_bias=conv_bias
-        )
+            spec.blocks, widths, spec.option, stem=spec.stem, in_channels=in_channels, classes=classes, norm=norm, conv_bias=conv_bias,
+            activation=activation,
+        )  # fmt: skip
     initialise(net, seed, init)
     return net
 

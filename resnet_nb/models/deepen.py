@@ -22,7 +22,7 @@ def deepen(net: Net, blocks: int, *, images: Tensor | None = None, seed: int = 0
     Without `images` a plain net is deepened naively: scale and offset undo the statistics of evaluation mode alone.
 
     `seed` draws the residual blocks' convolutions (which train once the scale has moved).
-    Raises TypeError for another model, ValueError for blocks < 0 and for a net without batch normalisation.
+    Raises TypeError for another model, ValueError for blocks < 0 and for a net without batch normalisation or with another activation than ReLU.
     """
     if blocks < 0:
         raise ValueError(f"deepen inserts blocks: {blocks} is less than none")
@@ -30,6 +30,8 @@ def deepen(net: Net, blocks: int, *, images: Tensor | None = None, seed: int = 0
         raise TypeError(f"deepen takes one of this package's nets, not a {type(net).__name__}")
     if net.norm != "batch":
         raise ValueError("deepen needs batch normalisation, whose scale and offset make an inserted block the identity")
+    if net.activation != "relu":
+        raise ValueError("deepen needs ReLU, which passes on what is not negative: an inserted block ends with it")
     deeper = copy.deepcopy(net)
     plain = net.option is None
     places = _stage_statistics(net, images) if plain and images is not None else {}
