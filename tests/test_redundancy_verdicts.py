@@ -54,6 +54,14 @@ def test_a_difference_within_the_spread_or_with_two_pairs_decides_nothing() -> N
     assert few["supported"].isna().all() and few["low"].isna().all() and (few["difference"].abs() > 0.1).all()
 
 
+def test_pairs_on_one_side_whose_spread_reaches_zero_decide_nothing() -> None:
+    little = table(0.01, noise=0.0)
+    uneven = pd.concat([little.query("seed > 0"), table(0.4, noise=0.0).query("seed == 0")])
+    judged = verdicts.judge(uneven)
+    assert (judged["agree"] == judged["pairs"]).all() and judged["supported"].isna().all()
+    assert (judged["low"] < 0).all() and (judged["high"] > 0).all()
+
+
 def test_one_pair_on_the_other_side_leaves_a_statement_undecided() -> None:
     made = table(0.2, seeds=8, noise=0.0)
     flipped = (made["seed"] == 0) & (made["family"] == "residual") & (made["kind"] == "state")
