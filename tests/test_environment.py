@@ -134,7 +134,7 @@ def test_package_and_citation_have_one_version_and_one_licence():
 
 def test_recorded_runs_travel_in_the_wheel():
     hatch = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
-    assert hatch["wheel"]["force-include"] == {"results": "resnet_nb/results"}
+    assert hatch["wheel"]["force-include"] == {"results": "resnet_nb/results", "studies": "resnet_nb/study_lists"}
     assert "/results" in hatch["sdist"]["include"]  # a wheel is usually built from the source distribution
 
 
