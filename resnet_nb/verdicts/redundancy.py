@@ -1,7 +1,8 @@
 """Does ResNet reduce redundancy? The sentence turned into statements that measurements can support or contradict, and the verdict on each.
 
-The statements were written down before the recorded tables were made, though not blind: some of the measures were known for one pair of public nets.
-Each compares the nets of a pair, which differ in the shortcuts alone: depth, training, data and, where we trained them, seed are the same. `kind` and `measure` are those of `probes.redundancy`.
+The statements were written down before the recorded tables were made, though not blind: some of the measures were known for one pair of public
+nets. Each compares the nets of a pair, which differ in the shortcuts alone: depth, training, data and, where we trained them, seed are the same.
+`kind` and `measure` are those of `probes.redundancy`.
 """
 
 from dataclasses import dataclass
