@@ -50,7 +50,10 @@ def test_the_mean_field_factor_is_that_of_drawn_units() -> None:
     assert mean_field(1.0, "sigmoid") == pytest.approx(0.24, abs=0.01) and mean_field(2.0, "relu") == 1 and mean_field(4.0, "none") == 2
 
 
-@pytest.mark.parametrize(("growths", "supported"), [({20: 1.24, 56: 1.21}, False), ({20: 0.7, 56: 0.4}, True), ({20: 0.7, 56: 1.2}, None)])
+@pytest.mark.parametrize(
+    ("growths", "supported"),
+    [({20: 1.24, 56: 1.21}, False), ({20: 1.0, 56: 0.98}, False), ({20: 0.7, 56: 0.4}, True), ({20: 0.7, 56: 1.2}, None)],
+)
 def test_vanishing_at_birth_follows_the_growths(growths: dict, supported: bool | None) -> None:
     verdict = vanishes_at_birth(growths)
     assert verdict.supported is supported and f"{max(growths.values()):.2f}" in verdict.why
