@@ -148,7 +148,8 @@ def test_a_resumed_run_ends_with_the_same_weights_and_curve(step: int, tmp_path:
         stop_at(step, patch)
         fit(net(), small_data(), RECIPE, device="cpu", folder=folder, checkpoint_seconds=0, progress=False)
     with RunFolder(tmp_path, {"run": 1}) as folder:
-        resumed = fit(net(seed=99), small_data(), RECIPE, device="cpu", folder=folder, progress=False)
+        assert "resuming" not in capsys.readouterr().err
+        resumed = fit(net(seed=99), small_data(), RECIPE, device="cpu", folder=folder)
     assert f"resuming at iteration {step}" in capsys.readouterr().err
     assert torch.equal(weights(resumed.net), weights(whole.net))
     assert resumed.curve == whole.curve and resumed.resumed_at == [step] and resumed.exact
