@@ -95,7 +95,7 @@ def build_model(
         if value not in choices:
             raise InputError(f"Unknown {what} {value!r}: choose one of {', '.join(choices)}.")
     if spec is None and (norm, conv_bias, activation) != ("batch", False, "relu"):
-        raise InputError(f"{name} has layers of its own: leave --norm, --conv-bias and another activation out.")
+        raise InputError(f"{name} has layers of its own: leave another activation, --norm and --conv-bias out.")
     # layers draw from the global generator when they are made, which all threads share; leave it as it was
     with GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
