@@ -115,7 +115,8 @@ def test_an_interrupted_study_keeps_its_run_and_begins_no_other(tmp_path: Path) 
         until(folder / "checkpoint.pt")
         os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it, to all of them
         said = process.communicate(timeout=60)[1]
-    assert process.returncode == 1 and "Interrupted at iteration" in said and "Traceback" not in said
+    assert process.returncode == 1 and "plain8 stopped at iteration" in said and "Interrupted: the same command goes on" in said
+    assert "Traceback" not in said
     assert [path.name for path in folder.parent.iterdir()] == [folder.name] and not (folder / "record.json").exists()
 
 
