@@ -1,8 +1,12 @@
 """A notebook's cells run in this process, so that a test can change what they read."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
+import pytest
+
+from resnet_nb import notebook, records
 
 
 def outcomes_of_checks(path: Path) -> dict[str, str | None]:
@@ -21,3 +25,11 @@ def outcomes_of_checks(path: Path) -> dict[str, str | None]:
             if "checks" in tags and not source.startswith("if EVIDENCE"):  # those check what is trained
                 found[cell.id] = None
     return found
+
+
+def outcomes_with_records(path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[dict], dict]) -> dict[str, str | None]:
+    """The same with every record changed, and no figure shown."""
+    load = records.load_study
+    monkeypatch.setattr(records, "load_study", lambda study: [change(record) for record in load(study)])
+    monkeypatch.setattr(notebook, "show", lambda *arguments, **options: None)
+    return outcomes_of_checks(path)

@@ -41,7 +41,7 @@ def test_fixups_weights_are_those_of_its_rule() -> None:
         ((name, m) for name, m in net.named_modules() if isinstance(m, Block)), (m for m in he.modules() if isinstance(m, Block)), strict=True
     ):
         torch.testing.assert_close(block.conv1.weight, theirs.conv1.weight * branches**-0.5)
-        assert not block.conv2.weight.any() and float(block.bn2.scale) == 1 and float(block.bn2.shift) == 0, name
+        assert not block.conv2.weight.any() and block.bn2.scale.item() == 1 and block.bn2.shift.item() == 0, name
         assert isinstance(block.conv1, ShiftedConv) and block.conv1.bias is None
     assert not net.fc.weight.any() and not net.fc.bias.any() and torch.equal(net.conv1.weight, he.conv1.weight)
 

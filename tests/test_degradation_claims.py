@@ -4,9 +4,7 @@ import copy
 from pathlib import Path
 
 import pytest
-from notebook_cells import outcomes_of_checks
-
-from resnet_nb import notebook, records
+from notebook_cells import outcomes_with_records
 
 PATH = Path(__file__).parents[1] / "notebooks" / "01_degradation.ipynb"
 OTHER = {"plain": "resnet", "resnet": "plain"}
@@ -22,16 +20,8 @@ def exchanged(record: dict) -> dict:
     return record
 
 
-def outcomes(monkeypatch: pytest.MonkeyPatch, change) -> dict[str, str | None]:
-    """Run the cells of the stored rung here; for each that checks something, what its assertion said, or None where it held."""
-    load = records.load_study
-    monkeypatch.setattr(records, "load_study", lambda study: [change(record) for record in load(study)])
-    monkeypatch.setattr(notebook, "show", lambda *arguments, **options: None)
-    return outcomes_of_checks(PATH)
-
-
 def test_every_verdict_holds_with_the_records_and_fails_with_the_families_exchanged(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    kept = outcomes(monkeypatch, lambda record: record)
+    kept = outcomes_with_records(PATH, monkeypatch, lambda record: record)
     assert len(kept) >= 5 and set(kept.values()) == {None}
-    broken = outcomes(monkeypatch, exchanged)
+    broken = outcomes_with_records(PATH, monkeypatch, exchanged)
     assert {id for id in kept if broken.get(id) is None} == set()

@@ -5,13 +5,15 @@ normalisation; Fixup and SkipInit here do without it. Batch normalisation alone 
 (De and Smith 2020, arXiv 2002.10444).
 """
 
+from functools import partial
+
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from resnet_nb.errors import InputError
 from resnet_nb.models.nets import Block, Net
+from resnet_nb.probes.trace import watched
 
 
 class Scale(nn.Module):
@@ -96,17 +98,12 @@ def birth_shares(net: nn.Module, images: Tensor) -> pd.DataFrame:
     if not blocks:
         raise InputError("A branch's share needs residual blocks: a plain net has none.")
     squares: dict[tuple[str, str], float] = {}
-    hooks = []
-    for name, block in blocks.items():
-        for what, module in (("branch", block.bn2), ("shortcut", block.downsample)):
-            keep = lambda _, __, output, key=(name, what): squares.update({key: float(output.double().square().mean())})  # noqa: E731
-            hooks.append(module.register_forward_hook(keep))
-    try:
-        with torch.no_grad():
-            functional_call(net, {name: buffer.clone() for name, buffer in net.named_buffers()}, (images,))
-    finally:
-        for hook in hooks:
-            hook.remove()
+
+    def keep(key: tuple[str, str], output: Tensor) -> None:
+        squares[key] = float(output.double().square().mean())
+
+    ends = [((name, what), module) for name, block in blocks.items() for what, module in (("branch", block.bn2), ("shortcut", block.downsample))]
+    watched(net, images, [(module, partial(keep, key)) for key, module in ends])
     rows = [(place, name, squares[name, "branch"], squares[name, "shortcut"]) for place, name in enumerate(blocks, 1)]
     table = pd.DataFrame(rows, columns=["place", "layer", "branch", "shortcut"])
     return table.assign(share=table["branch"] / table["shortcut"])

@@ -5,7 +5,8 @@ What an update does to the function is told by the angle that it turns the weigh
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,17 @@ def layers(net: nn.Module) -> dict[str, nn.Module]:
     return {name: module for name, module in net.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)}
 
 
+def watched(net: nn.Module, images: Tensor, watchers: Iterable[tuple[nn.Module, Callable[[Tensor], None]]]) -> None:
+    """A forward pass of which each module's output goes to its watcher; the net, its running statistics and its hooks stay as they were."""
+    hooks = [module.register_forward_hook(lambda _, __, output, keep=keep: keep(output)) for module, keep in watchers]
+    try:
+        with torch.no_grad():
+            functional_call(net, {name: buffer.clone() for name, buffer in net.named_buffers()}, (images,))
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def responses(net: nn.Module, images: Tensor) -> dict[str, float]:
     """The standard deviation of each layer's response, by the layer's name.
 
@@ -44,15 +56,9 @@ def responses(net: nn.Module, images: Tensor) -> dict[str, float]:
             last = name
         found[last] = float(output.double().std())
 
-    hooks = [module.register_forward_hook(lambda _, __, output, name=name: keep(name, output)) for name, module in layers(net).items()]
-    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
-    hooks += [module.register_forward_hook(lambda _, __, output: keep("", output)) for module in norms]
-    try:
-        with torch.no_grad():
-            functional_call(net, {name: buffer.clone() for name, buffer in net.named_buffers()}, (images,))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    watchers = [(module, partial(keep, name)) for name, module in layers(net).items()]
+    watchers += [(module, partial(keep, "")) for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    watched(net, images, watchers)
     return {name: found[name] for name in layers(net)}
 
 
