@@ -215,13 +215,13 @@ def test_of_a_recorded_study_a_sweep_has_nothing_to_do(path: Path, monkeypatch: 
 
 def test_a_record_that_was_edited_or_renamed_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(results_dir() / "cifar10-short", tmp_path / "cifar10-short")
-    edited, renamed = sorted((tmp_path / "cifar10-short").glob("*.json"))[:2]
+    edited, renamed, *others = sorted((tmp_path / "cifar10-short").glob("*.json"))
     edited.write_text(edited.read_text().replace('"test_error"', '"test_error" ').replace('"seed": 0', '"seed": 1'))
     renamed.rename(renamed.with_name("plain20-cifar10.json"))
     whole = studies.recorded("cifar10-short")
     monkeypatch.setattr(records, "results_dir", lambda: tmp_path)
     left = studies.recorded("cifar10-short")
-    assert len(whole) == 6 and len(left) == 4 and all(asked in whole for asked in left)
+    assert len(whole) == len(others) + 2 and len(left) == len(others) and all(asked in whole for asked in left)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
