@@ -52,7 +52,7 @@ GivenNorm = Annotated[str | None, typer.Option("--norm", help="batch or none, as
 ConvBias = Annotated[bool, typer.Option("--conv-bias", help="The convolutions have biases beside batch normalisation.")]
 
 Compiled = Annotated[
-    bool, typer.Option("--compiled", help="Fuse the step by torch.compile: 43 s at first for ResNet-20, more for deeper; no gain measured on a CPU.")
+    bool, typer.Option("--compiled", help="Fuse each block by torch.compile: some seconds for each kind of block; no gain measured on a CPU.")
 ]
 MaxMinutes = Annotated[float | None, typer.Option(help="Stop safely after so long, with status 0; the same command goes on [default: no limit].")]
 

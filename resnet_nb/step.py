@@ -14,12 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnet_nb.batches import Batches
+from resnet_nb.compiled import compiled_blocks
 from resnet_nb.progress import Progress
 from resnet_nb.recipes import Recipe
 
 BLOCK = 100  # steps that are planned at a time: 0.4 MB at 128 images a batch
 WARM = 3  # steps before a graph is captured, in which libraries choose their kernels and the velocities come to be
-CAPTURING = threading.Lock()  # of all graphs of the process: beginning to capture synchronises the device, which another capture forbids
+ATTEMPTS = 3  # to capture a graph: a lane that synchronises the device meanwhile ends the attempt
+CAPTURING = threading.Lock()  # of all graphs of the process: beginning one, and a library's first call, synchronise the device, which another forbids
 _own = threading.local()
 
 
@@ -49,7 +51,7 @@ class Stepper:
 
     graph: after WARM steps, take each as one CUDA graph. The rate is then rounded to float32; nothing else is computed differently. Where no
         graph can be captured, that is said and the steps go on without.
-    compiled: let torch.compile fuse the net's forward and backward pass, which changes rounding and costs minutes for a deep net.
+    compiled: let torch.compile fuse each block's forward and backward pass, which changes rounding and takes some seconds for each kind of block.
 
     sums: (2,) float32 on the device, to which each step adds its loss and share of wrong answers; whoever reads them zeroes them in place.
     Weights and the optimiser's state may be loaded until the first step is taken and not later, since a graph has their addresses.
@@ -58,7 +60,7 @@ class Stepper:
     def __init__(
         self, net: nn.Module, optimiser: torch.optim.Optimizer, batches: Batches, recipe: Recipe, *, graph: bool = False, compiled: bool = False
     ):
-        self.net = torch.compile(net) if compiled else net
+        self.net, self.compiled = net, compiled
         self.compiling = compiled  # as the first step is taken
         self.optimiser, self.batches, self.recipe = optimiser, batches, recipe
         self.sums = torch.zeros(2, device=batches.pixels.device)
@@ -78,12 +80,13 @@ class Stepper:
             except _CaptureError as error:
                 Progress.say(f"No CUDA graph can be made of this net's step ({error}): training goes on without, and takes longer.")
                 self.graph = None
-        self._take(plan)
+        with CAPTURING if self.compiling else nullcontext():  # compiling synchronises the device too
+            self._take(plan)
+        self.compiling = False
 
     def _take(self, plan: Tensor) -> None:
-        with CAPTURING if self.compiling else nullcontext():  # compiling synchronises the device too
+        with compiled_blocks(self.net) if self.compiled else nullcontext():
             take_step(self.net, self.optimiser, *self.batches.gather(plan), self.sums, self.recipe)
-        self.compiling = False
 
 
 class _CaptureError(Exception):
@@ -104,27 +107,32 @@ class _Graph:
         self.plan.copy_(plan)
         self.rate.fill_(self.optimiser.param_groups[0]["lr"])
         if self.calls < WARM:
-            current = torch.cuda.current_stream(plan.device)
-            self.stream.wait_stream(current)
-            with torch.cuda.stream(self.stream), rate_in(self.rate, self.optimiser):
-                self.take(self.plan)
-            current.wait_stream(self.stream)
+            self._warm()
         else:
             self.graph = self.graph or self._captured()
             self.graph.replay()
         self.calls += 1
 
+    def _warm(self) -> None:
+        current = torch.cuda.current_stream(self.plan.device)
+        self.stream.wait_stream(current)
+        with CAPTURING, torch.cuda.stream(self.stream), rate_in(self.rate, self.optimiser):
+            self.take(self.plan)
+        current.wait_stream(self.stream)
+
     def _captured(self) -> "torch.cuda.CUDAGraph":
-        before, graph = torch.cuda.current_stream(self.plan.device), torch.cuda.CUDAGraph()
-        try:
-            with CAPTURING, rate_in(self.rate, self.optimiser), torch.cuda.device(self.plan.device):
-                # thread_local: what other threads ask of the device does not end the capture
-                with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
-                    self.take(self.plan)
-        except RuntimeError as error:
-            torch.cuda.set_stream(before)  # a failed capture leaves its own
-            raise _CaptureError(str(error).partition("\n")[0]) from error
-        return graph
+        for attempt in range(1, ATTEMPTS + 1):
+            before, graph = torch.cuda.current_stream(self.plan.device), torch.cuda.CUDAGraph()
+            try:
+                with CAPTURING, rate_in(self.rate, self.optimiser), torch.cuda.device(self.plan.device):
+                    # thread_local: what other threads ask of the device does not end the capture, unless they wait for all of it
+                    with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
+                        self.take(self.plan)
+                return graph
+            except RuntimeError as error:
+                torch.cuda.set_stream(before)  # a failed capture leaves its own
+                if attempt == ATTEMPTS:
+                    raise _CaptureError(str(error).partition("\n")[0]) from error
 
 
 def own_stream(device: torch.device, purpose: str = "steps") -> "torch.cuda.Stream":

@@ -82,7 +82,7 @@ def fit(
     seed: of the batches; the net has been initialised already. iterations: truncates the recipe and never rescales it.
     folder: where checkpoints go, every `checkpoint_seconds` and on Ctrl-C; where one lies already, the run goes on from there.
     deterministic: on CUDA, repeatable kernels, so that a resumed run is bit-identical; on a CPU it is in any case (same machine, threads).
-    compiled: torch.compile fuses the net's training pass: the same up to rounding, after minutes of compiling where the net is deep.
+    compiled: torch.compile fuses each block's training pass: the same up to rounding, after some seconds of compiling.
     trace: look at every layer before and after some of the updates (`probes.LayerTrace`); the numbers are the same as without.
     on_point: called with the curve after each new point of it.
     until: asked after each step, with the number of steps taken; where it says True, and steps are left, the run stops with its checkpoint.

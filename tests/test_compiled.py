@@ -1,14 +1,19 @@
 """A compiled run takes the steps of one that is not, up to rounding, and says that it was compiled."""
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+import torch
 from small_data import small_data
+from torch._dynamo.utils import counters
 
 from resnet_nb import cli, records, runs
 from resnet_nb.asked import parsed
 from resnet_nb.checkpoints import RunFolder
+from resnet_nb.compiled import compiled_blocks
+from resnet_nb.models import build_model
 from resnet_nb.recipes import Recipe
 from resnet_nb.train import RunStopped
 
@@ -37,7 +42,7 @@ def test_the_option_reaches_the_step(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     from resnet_nb import asked, step, studies, sweep
 
     compiled = []
-    monkeypatch.setattr(step.torch, "compile", lambda net: compiled.append(net) or net)
+    monkeypatch.setattr(step, "compiled_blocks", lambda net: compiled.append(net) or nullcontext())
     words = ("train", "plain8", "--width", "2", "--iterations", "1", "--device", "cpu")
     assert asked.answer_of((*words, "--out", str(tmp_path / "a")))[1] == "" and not compiled
     assert asked.answer_of((*words, "--compiled", "--out", str(tmp_path / "b")))[1] == "" and len(compiled) == 1
@@ -47,3 +52,17 @@ def test_the_option_reaches_the_step(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setattr(sweep, "sweep", lambda study, jobs, more, deadline: seen.append(more) or [])
     cli.app(["sweep", "digits-grown", "--compiled", "--device", "cpu"], standalone_mode=False)
     assert seen == [("--device", "cpu", "--compiled")]
+
+
+@needs_compiler
+def test_nets_of_all_depths_share_what_was_compiled_and_are_as_they_were_outside() -> None:
+    def graphs(name: str) -> int:
+        net = build_model(name, width=2).to(memory_format=torch.channels_last).train()
+        for _ in range(2):
+            with compiled_blocks(net):
+                net(torch.randn(4, 3, 8, 8).to(memory_format=torch.channels_last)).sum().backward()
+        assert not any("forward" in vars(module) for module in net.modules())
+        return counters["stats"]["unique_graphs"]
+
+    first, deeper, plain = map(graphs, ("resnet20", "resnet56", "plain20"))
+    assert deeper == first and plain == first + 5  # a block of each stage, and two that halve the map

@@ -1,5 +1,6 @@
 """What has to hold on a CUDA device: run with `pytest -m gpu` on a machine that has one; it takes about a minute."""
 
+import contextlib
 import json
 import threading
 from collections.abc import Iterator
@@ -119,6 +120,28 @@ def test_a_graphs_run_resumes_after_its_capture_and_a_drop_of_the_rate(full_floa
     assert resumed.resumed_at == [11] and not resumed.exact
     for ours, theirs in zip(whole.net.state_dict().values(), resumed.net.state_dict().values(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_a_capture_that_another_thread_ends_is_tried_again() -> None:
+    taken, calls = stepper(RECIPE, graph=True), []
+    take = taken.graph.take
+
+    def wait() -> None:
+        with contextlib.suppress(RuntimeError):  # which this thread gets as well
+            torch.cuda.synchronize()
+
+    def disturbed(plan: torch.Tensor) -> None:
+        take(plan)
+        calls.append(plan)
+        if len(calls) == WARM + 1:
+            other = threading.Thread(target=wait)
+            other.start()
+            other.join()
+
+    taken.graph.take = disturbed
+    for step in range(WARM + 3):
+        taken(step)
+    assert taken.graph is not None and len(calls) == WARM + 2 and torch.isfinite(state(taken)).all()
 
 
 @pytest.mark.parametrize("graph", (True, False))
