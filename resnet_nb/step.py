@@ -6,6 +6,7 @@ loss and wrong answers are added up on the device.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -20,6 +21,7 @@ from resnet_nb.recipes import Recipe
 
 BLOCK = 100  # steps that are planned at a time: 0.4 MB at 128 images a batch
 WARM = 3  # steps before a graph is captured, in which libraries choose their kernels and the velocities come to be
+AHEAD = 8  # steps that the host may be ahead of the device: where a stream's queue is full, the lane that waits for room holds the others up
 ATTEMPTS = 3  # to capture a graph: a lane that synchronises the device meanwhile ends the attempt
 CAPTURING = threading.Lock()  # of all graphs of the process: beginning one, and a library's first call, synchronise the device, which another forbids
 _own = threading.local()
@@ -98,6 +100,7 @@ class _Graph:
 
     def __init__(self, take: Callable[[Tensor], None], optimiser: torch.optim.Optimizer):
         self.take, self.optimiser, self.calls, self.graph = take, optimiser, 0, None
+        self.begun: deque[torch.cuda.Event] = deque()  # one a step that the host is ahead
 
     def __call__(self, plan: Tensor) -> None:
         if self.calls == 0:
@@ -111,6 +114,9 @@ class _Graph:
         else:
             self.graph = self.graph or self._captured()
             self.graph.replay()
+            self.begun.append(torch.cuda.current_stream(self.plan.device).record_event())
+            if len(self.begun) > AHEAD:
+                self.begun.popleft().synchronize()
         self.calls += 1
 
     def _warm(self) -> None:

@@ -175,7 +175,6 @@ def _serve(parent: Connection, shared: Sequence[float], deterministic: bool) -> 
     """Do what comes from the parent until it is gone, or this process is asked to end; what is under way then stops with a checkpoint."""
     os.environ["RESNET_NB_PROGRESS"] = "off"  # the sweep has a bar, which nothing here may write over
     sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
-    os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")  # of 8, streams that share one wait for each other
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read once a process, by whichever run is the first
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())
