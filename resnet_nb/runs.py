@@ -306,6 +306,7 @@ def _record(plan: Plan, data: Data | PhotoData, described: dict, done: Fit, devi
         "started": done.started,
         "wall_seconds": round(done.seconds, 1),
         "resumed_at": done.resumed_at,
+        **({"earlier": done.earlier} if done.earlier else {}),
         **({"compiled": True} if compiled else {}),
     }
     return {

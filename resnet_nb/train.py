@@ -58,6 +58,7 @@ class Fit:
     exact: bool
     started: str
     trace: list[list] | None = None  # rows of `kept.TRACE_COLUMNS`
+    earlier: list[dict] = field(default_factory=list)  # `conditions` of the parts that ran otherwise, and `until` which iteration
 
 
 def fit(
@@ -122,7 +123,7 @@ class Run:
         """The state before the first step; `more` is what its bits depend on beside device, threads and versions."""
         self.step, self.curve, self.trace = 0, Curve(), None
         self.since = 0
-        self.seconds, self.resumed_at = 0.0, []
+        self.seconds, self.resumed_at, self.earlier = 0.0, [], []
         self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.conditions = {**conditions(self.device, self.deterministic), **more}
         self.exact = self.conditions["repeatable"]
@@ -146,6 +147,9 @@ class Run:
         self.resumed_at = [*state["resumed_at"], self.step]
         if self.trace is not None:
             self.trace.rows = state["trace"]
+        self.earlier = state.get("earlier", [])
+        if state["conditions"] != self.conditions:
+            self.earlier = [*self.earlier, {"until": self.step, **state["conditions"]}]
         # bit-identical only where nothing that rounds differently has changed
         self.exact = state["exact"] and state["conditions"] == self.conditions
 
@@ -164,6 +168,7 @@ class Run:
             "resumed_at": self.resumed_at,
             "exact": self.exact,
             "conditions": self.conditions,
+            **({"earlier": self.earlier} if self.earlier else {}),
             **({"trace": self.trace.rows} if self.trace is not None else {}),
         }
 
@@ -262,6 +267,7 @@ class Run:
         return Fit(
             self.net, self.normalisation, self.curve, self.step, train, validation, test,
             warmup[0] if warmup else None, self.seconds, self.resumed_at, self.exact, self.started, self.trace and self.trace.rows,
+            self.earlier,
         )  # fmt: skip
 
 

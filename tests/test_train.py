@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from small_data import small_data
 from torch import nn
 
+from resnet_nb import records, runs, train
 from resnet_nb import step as step_module
-from resnet_nb import train
 from resnet_nb.batches import Batches
 from resnet_nb.checkpoints import RunFolder, read_model
 from resnet_nb.errors import InputError, RunError
@@ -171,6 +171,18 @@ def test_a_run_that_is_stopped_at_every_step_ends_as_one_that_is_not(tmp_path: P
         done = fit(net(seed=99), small_data(), RECIPE, device="cpu", folder=folder, progress=False, until=at_once)
     assert asked == list(range(1, 13)) and done.resumed_at == list(range(1, 12)) and done.exact
     assert torch.equal(weights(done.net), weights(whole.net)) and done.curve == whole.curve
+
+
+def test_a_record_names_the_conditions_of_earlier_parts_that_were_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = runs.plan("resnet8", RECIPE, width=4)
+    for until, version in ((3, "0.0.1"), (5, "0.0.2"), (7, "0.0.2")):
+        monkeypatch.setattr(train, "__version__", version)
+        with pytest.raises(train.RunStopped):
+            runs.train(planned, small_data(), tmp_path, device="cpu", progress=False, until=lambda step, until=until: step == until)
+    record, _, _ = runs.train(planned, small_data(), tmp_path, device="cpu", progress=False)
+    assert [(part["until"], part["package"]) for part in record["provenance"]["earlier"]] == [(3, "0.0.1")]
+    assert record["provenance"]["resumed_at"] == [3, 5, 7] and not record["provenance"]["deterministic"]
+    records.validate(record)
 
 
 def test_a_stopped_run_says_what_goes_on(tmp_path: Path) -> None:
