@@ -49,10 +49,13 @@ def traces(runs: Iterable[dict], results: Path | None = None, *, rate: float | N
 
 
 def times(runs: Iterable[dict], loss: float, *, rate: float | None = None) -> pd.DataFrame:
-    """Iterations until the running loss is under `loss`, infinite where it was not reached: one row a run, with columns change, model, family, seed,
-    iterations."""
+    """Iterations until the running loss is under `loss`, infinite where it was not reached, and what the run ends with: one row a run.
+
+    Columns change (of a residual net with those words before it), model, family, seed, iterations, and train_error in percent, of the last iteration.
+    """
     rows = []
     for run in runs:
         (found,) = times_to_loss([run], (loss,)).itertuples()
-        rows.append((change_of(run, rate), found.model, found.family, found.seed, found.until))
-    return pd.DataFrame(rows, columns=["change", "model", "family", "seed", "iterations"])
+        change = ("residual net, " if found.family == "residual" else "") + change_of(run, rate)
+        rows.append((change, found.model, found.family, found.seed, found.until, run["final"]["train_error"]))
+    return pd.DataFrame(rows, columns=["change", "model", "family", "seed", "iterations", "train_error"])

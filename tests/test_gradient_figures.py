@@ -49,7 +49,7 @@ def test_shares_are_geometric_means_and_silent_branches_are_named() -> None:
 
 def test_a_seed_that_did_not_arrive_is_an_arrow_at_the_limit() -> None:
     rows = pd.DataFrame({"change": ["a", "a", "a"], "family": "plain", "iterations": [200, 300, np.inf]})
-    (axis,) = figures.iterations_by_change(rows, ["a"], "A title", limit=800).axes
+    (axis,) = figures.by_change(rows, ["a"], "A title", value="iterations", label="iterations", limit=800).axes
     late = [line for line in axis.lines if line.get_marker() == ">"]
     assert len(late) == 1 and late[0].get_xdata()[0] == 800 and "300" in {text.get_text() for text in axis.texts}
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from resnet_nb.vanishing import growth, kinds, mean_field, net_name, of_kind, ratio, theory
-from resnet_nb.verdicts.gradients import article, frozen_by_the_first_steps, healthy, pace, removes_slowness, vanishes_at_birth
+from resnet_nb.verdicts.gradients import article, closes_gap, frozen_by_the_first_steps, healthy, pace, remedies, removes_slowness, vanishes_at_birth
 
 
 def table(factor: float, layers: int = 6, stage: str = "layer1") -> pd.DataFrame:
@@ -92,6 +92,32 @@ def test_removing_slowness_follows_the_times_seed_by_seed(changed: tuple, suppor
     assert removes_slowness(times, "kept", control="as it is").supported is supported
     with pytest.raises(ValueError, match="No seed"):
         removes_slowness(times.assign(seed=times["seed"] + 9 * (times["change"] == "kept")), "kept", control="as it is")
+
+
+@pytest.mark.parametrize(
+    ("control", "changed", "supported"),
+    [
+        ((900, math.inf), (400, 300), True), ((900, math.inf), (600, 800), None), ((900, 900), (600, 300), None), ((900, 900), (500, 600), False),
+        ((math.inf, math.inf), (math.inf, math.inf), False), ((math.inf, math.inf), (math.inf, 300), None),
+    ],
+)  # fmt: skip
+def test_a_control_that_never_arrives_is_no_proof_of_a_remedy(control: tuple, changed: tuple, supported: bool | None) -> None:
+    rows = [(change, "plain", seed, time) for change, times in (("as it is", control), ("clipped", changed)) for seed, time in enumerate(times)]
+    rows.append(("residual net, as it is", "residual", 0, 100))
+    found = remedies(pd.DataFrame(rows, columns=["change", "family", "seed", "iterations"]), control="as it is")
+    assert list(found) == ["clipped"] and found["clipped"].supported is supported and "nan" not in found["clipped"].why
+    assert ("without limit" in found["clipped"].why) == any(math.isinf(c) and not math.isinf(t) for c, t in zip(control, changed, strict=True))
+
+
+@pytest.mark.parametrize(("errors", "supported"), [((60, 40), True), ((60, 48), None), ((75, 55), False)])
+def test_the_gap_is_closed_seed_by_seed(errors: tuple, supported: bool | None) -> None:
+    each = {"as it is": (90, 60), "clipped": errors, "residual net": (40, 30)}
+    rows = [(change, seed, error) for change, found in each.items() for seed, error in enumerate(found)]
+    ends = pd.DataFrame(rows, columns=["change", "seed", "train_error"])
+    verdict = closes_gap(ends, "clipped", control="as it is", goal="residual net")
+    assert verdict.supported is supported and f"{2 * (90 - errors[0]):.1f} %" in verdict.why
+    with pytest.raises(ValueError, match="No seed"):
+        closes_gap(ends.assign(seed=ends["seed"] + 9 * (ends["change"] == "clipped")), "clipped", control="as it is", goal="residual net")
 
 
 def test_the_articles_verdict_follows_from_the_others() -> None:

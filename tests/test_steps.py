@@ -47,3 +47,10 @@ def test_times_are_those_of_the_running_loss() -> None:
     found = times([record(), record(keep_norms=True)], 0.5)
     assert isinstance(found, pd.DataFrame) and list(found["iterations"]) == [200, 200] and list(found["change"]) == [AS_IT_IS, "norms kept"]
     assert times([record()], 0.01)["iterations"].tolist() == [float("inf")]
+    assert list(found["train_error"]) == [training_record()["final"]["train_error"]] * 2
+
+
+def test_a_residual_nets_changes_are_named_as_its_own() -> None:
+    made = record(keep_norms=True)
+    made["model"]["name"] = "resnet20"
+    assert times([signed(made)], 0.5)["change"].tolist() == ["residual net, norms kept"]

@@ -8,7 +8,7 @@ from resnet_nb.figures.blocks import block_diagrams
 from resnet_nb.figures.chosen import selection
 from resnet_nb.figures.depth import error_by_depth, running_curve, training_curves
 from resnet_nb.figures.explorer import explored
-from resnet_nb.figures.gradients import autocorrelations, growths, iterations_by_change, layer_by_layer, shares_at_birth
+from resnet_nb.figures.gradients import autocorrelations, by_change, growths, layer_by_layer, shares_at_birth
 from resnet_nb.figures.grown import evaluation_trap, trained_on
 from resnet_nb.figures.inside import lesions, many_lesions, path_lengths, responses, shares
 from resnet_nb.figures.landscape import loss_lines, loss_surfaces
@@ -22,8 +22,8 @@ from resnet_nb.figures.speed import chances, lengths, time_by_depth, time_by_set
 from resnet_nb.figures.style import house_style
 
 __all__ = [
-    "approximation_errors", "autocorrelations", "averaged_views", "beside_published", "block_diagrams", "chances", "crops_on_photograph",
-    "error_by_depth", "evaluation_trap", "explored", "gains", "growths", "house_style", "iterations_by_change", "ladder", "layer_by_layer",
+    "approximation_errors", "autocorrelations", "averaged_views", "beside_published", "block_diagrams", "by_change", "chances", "crops_on_photograph",
+    "error_by_depth", "evaluation_trap", "explored", "gains", "growths", "house_style", "ladder", "layer_by_layer",
     "layers_along_training", "lengths", "lesions", "loss_lines", "loss_surfaces", "many_lesions", "measured_checkpoints", "path_lengths",
     "plain_and_residual", "protocol_numbers", "published_by_protocol", "published_cifar", "redundancy_by_depth", "redundancy_verdicts",
     "responses", "running_curve", "scales", "score_map", "selection", "shares", "shares_at_birth", "time_by_depth", "time_by_setting",

@@ -142,28 +142,28 @@ def shares_at_birth(table: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def iterations_by_change(times: pd.DataFrame, order: Sequence[str], title: str, *, limit: float) -> Figure:
-    """Iterations to a loss, a row a change: each seed a dot, their median a bar. times: columns change, family, iterations.
+def by_change(times: pd.DataFrame, order: Sequence[str], title: str, *, value: str, label: str, limit: float = np.inf) -> Figure:
+    """What runs came to, a row a change: each seed a mark, their median a bar. times: columns change, family and `value`; label: of the axis.
 
-    Infinite where the loss was not reached within `limit` iterations: drawn there as an arrow.
+    A value that is infinite was not reached within `limit`: it is drawn there as an arrow.
     """
     with house_style():
         figure, (axis,) = panels(1, width=7.5, height=0.42 * len(order) + 1.3)
         for row, change in enumerate(order):
             own = times[times["change"] == change]
             family = own["family"].iloc[0]
-            for place, value in enumerate(sorted(own["iterations"])):
-                late = not np.isfinite(value)
+            for place, found in enumerate(sorted(own[value])):
+                late = not np.isfinite(found)
                 marker = ">" if late else MARKERS[family]
-                axis.plot(limit if late else value, row + 0.12 * (place - 1), marker, color=COLOURS[family], markersize=6, alpha=0.8)
-            middle = float(own["iterations"].median())
+                axis.plot(limit if late else found, row + 0.12 * (place - 1), marker, color=COLOURS[family], markersize=6, alpha=0.8)
+            middle = float(own[value].median())
             if np.isfinite(middle):
                 axis.plot([middle, middle], [row - 0.3, row + 0.3], color="black", linewidth=2)
-                axis.annotate(f"{middle:g}", (middle, row - 0.3), xytext=(4, 0), textcoords="offset points", fontsize=8, va="bottom")
+                axis.annotate(f"{middle:.3g}", (middle, row - 0.3), xytext=(4, 0), textcoords="offset points", fontsize=8, va="bottom")
         axis.set_yticks(range(len(order)), order, fontsize=9)
         axis.set_ylim(len(order) - 0.5, -0.7)
         axis.set_xlim(left=0)
-        axis.set_xlabel("iterations until the running loss is under 0.15 (bar: median)")
+        axis.set_xlabel(f"{label} (bar: median)")
         axis.set_ylabel("change")
         headline(figure, title)
     return figure
