@@ -5,11 +5,13 @@ import math
 import ceilings
 import loops
 import pytest
+import steps
 import torch
 import training
 from ceilings import BATCH, STEPS, TEN, Ceilings, Work, floor, kind_of, measure, work_of
 from torch import nn
 
+from resnet_nb.data import Images
 from resnet_nb.models import build_model
 
 CPU = torch.device("cpu")
@@ -153,6 +155,20 @@ def test_every_loop_of_a_cpu_runs(precision: str) -> None:
     images = loops.random_images()
     made = [loops.our_loop("plain8", images, CPU, precision), loops.usual_loop("plain8", images, 0, CPU), loops.convolutions("plain8", CPU)]
     assert all(run(1) > 0 for run in made)
+
+
+def test_the_time_of_a_step_is_told_for_each_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "random_images", lambda: Images(torch.zeros(200, 3, 32, 32, dtype=torch.uint8), torch.zeros(200, dtype=torch.int64)))
+    lines: list[str] = []
+    steps.report(["plain8"], ["plain8"], CPU, 1, 0.1, lines.append)
+    assert [line.split()[:3] for line in lines] == [["plain8", precision, "eager"] for precision in steps.PRECISIONS]
+    assert all(float(line.split()[3]) > 0 for line in lines) and sum(map(steps.depth_of, steps.TEN)) == 524
+
+
+@pytest.mark.gpu
+def test_nets_of_different_depths_side_by_side_all_take_steps() -> None:
+    images = loops.random_images().to(torch.device("cuda"))
+    assert min(steps.beside(["plain8", "resnet14"], images, torch.device("cuda"), "float32", "graph", 0.3)) > 0
 
 
 @pytest.mark.gpu
