@@ -34,7 +34,13 @@ def costs(records: Iterable[dict]) -> pd.DataFrame:
 def _row(record: dict) -> tuple:
     recipe, where, steps = completed(record["recipe"]), record["provenance"], record["final"]["iteration"]
     what = record["study"], record["model"]["name"], record["model"]["width"], recipe["precision"]
-    return *what, where["device_name"], where["threads"], steps, where["wall_seconds"], steps * recipe["batch_size"]
+    return *what, _devices(where), where["threads"], steps, where["wall_seconds"], steps * recipe["batch_size"]
+
+
+def _devices(where: dict) -> str:
+    """The device of a run, or those of its parts one after another."""
+    names = [*(part["device"].partition(", ")[2] for part in where.get("earlier", [])), where["device_name"]]
+    return ", then ".join(dict.fromkeys(names))
 
 
 def imagenet_costs(rates: Mapping[str, float] | None = None) -> pd.DataFrame:

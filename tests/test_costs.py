@@ -40,6 +40,11 @@ def test_what_costs_differently_has_its_own_row() -> None:
     assert list(table["runs"]) == [2, 1, 1, 1, 1, 1] and table["hours"].sum() == pytest.approx(7 / 3600)
 
 
+def test_a_run_that_went_on_elsewhere_names_both_devices() -> None:
+    parts = [{"until": 50, "device": "cuda, a GPU"}, {"until": 90, "device": "cpu, a processor"}]
+    assert list(costs([run(1, earlier=parts), run(1, earlier=parts[1:])])["device"]) == ["a GPU, then a processor", "a processor"]
+
+
 def test_a_model_without_a_width_and_a_run_without_time_keep_their_rows() -> None:
     record = run(0, model="torchvision:resnet18")
     record["model"]["width"] = None
