@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 RUNGS = ("stored", "quick", "full")
 SHOWS = {
     "published": "published values",
+    "computed": "a computation, no measurement",
     "stored": "recorded runs",
     "quick": "a live run of this notebook, quick rung",
     "full": "a live run of this notebook, full rung",

@@ -75,7 +75,7 @@ def removes_slowness(times: pd.DataFrame, change: str, *, control: str, least: f
     gains = (both[control] / both[change]).where(np.isfinite(both[change]), 0.0)  # one that never arrives gains nothing
     lower, upper = (gains.quantile(0.5, interpolation=side) for side in ("lower", "higher"))
     supported = True if lower >= least and (gains > 1).all() else False if upper < least else None
-    said = [f"{gain:.2f}" if np.isfinite(gain) else "without limit, as the control does not get there" for gain in sorted(gains)]
+    said = [f"{gain:.2f}" if np.isfinite(gain) else "without limit, as the control does not get there" for gain in gains]
     why = f"Against the control's speed, seed by seed: {', '.join(said)}."
     return Verdict(f"With {change} the loss falls {least:g} times as fast", supported, why)
 
@@ -97,7 +97,7 @@ def closes_gap(ends: pd.DataFrame, change: str, *, control: str, goal: str, leas
         raise ValueError(f"No seed was run with {change!r}, {control!r} and {goal!r}.")
     shares = (by[control] - by[change]) / (by[control] - by[goal])
     supported = True if (shares >= least).all() else False if (shares < least).all() else None
-    why = f"Seed by seed: {', '.join(f'{100 * share:.1f} %' for share in sorted(shares))}."
+    why = f"Seed by seed: {', '.join(f'{100 * share:.1f} %' for share in shares)}."
     return Verdict(f"With {change} at least {100 * least:g} % of the gap to the residual net is closed", supported, why)
 
 
