@@ -35,6 +35,8 @@ def parsed(words: Sequence[str]) -> dict:
     """The options that `resnet-nb train` makes of a command's words, defaults among them. Raises InputError for words that are no command."""
     from resnet_nb.cli import app  # which imports this module, in its commands
 
+    if "--help" in words:
+        raise InputError(f"`resnet-nb {shlex.join(words)}` trains nothing: leave --help out.")
     try:
         return typer.main.get_command(app).commands[words[0]].make_context(words[0], list(words[1:])).params
     except Exception as error:  # typer has exceptions of its own for bad words

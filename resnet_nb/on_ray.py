@@ -13,7 +13,7 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from types import ModuleType
 
 from resnet_nb import records, studies
-from resnet_nb.asked import answer_of
+from resnet_nb.asked import answer_of, parsed
 from resnet_nb.cli import final_line
 from resnet_nb.errors import InputError, RunError
 from resnet_nb.studies import Study
@@ -52,7 +52,7 @@ def run_study(
 
     left = []
     for number, words in enumerate(study.commands, 1):
-        if _asked_for(words) in recorded:
+        if _is_recorded(words, recorded):
             say(number, "is recorded already")
         else:
             left.append((number, words))
@@ -81,9 +81,8 @@ def sweep(study: Study, **options: object) -> list[Outcome]:
     failed = dict(run_study(study, **options))
     outcomes = []
     for words in study.commands:
-        asked = _asked_for(words)
-        kind = "failed" if words in failed else "skipped" if asked in before else "done"
-        outcomes.append(Outcome(words, kind, failed.get(words, ""), 0 if kind == "failed" else asked["iterations"]))
+        kind = "failed" if words in failed else "skipped" if _is_recorded(words, before) else "done"
+        outcomes.append(Outcome(words, kind, failed.get(words, ""), 0 if kind == "failed" else studies.asked_for(words)["iterations"]))
     return outcomes
 
 
@@ -162,10 +161,11 @@ def _with_study(command: str, study: str) -> str:
     return f"{text} --study {study}{root}{place}"
 
 
-def _asked_for(words: tuple[str, ...]) -> dict | None:
-    """`studies.asked_for`, and None for words that are no command, which the task will name."""
+def _is_recorded(words: tuple[str, ...], filed: list[studies.Filed]) -> bool:
+    """As `studies.is_recorded`, and no for words that are no command, which the task will name."""
     with suppress(InputError):
-        return studies.asked_for(words)
+        return studies.is_recorded(parsed(words), filed)
+    return False
 
 
 def _stop(ray: ModuleType, running: list) -> None:

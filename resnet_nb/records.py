@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +21,7 @@ from resnet_nb.tables import TABLE, read_table, table_text
 from resnet_nb.views import Views, load
 
 SUMS, LOCK = "SHA256SUMS", ".lock"
+KEPT = {"--trace": TRACE, "--keep-weights": WEIGHTS}  # options of a run, and what they leave beside its record
 LOCK_SECONDS = 60  # filing takes milliseconds
 SUMS_LINE = re.compile(r"(?P<sum>[0-9a-f]{64}) [ *](?P<name>[^/\\]+)")
 STUDY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -139,11 +140,13 @@ def as_text(record: dict) -> str:
     return json.dumps(record, indent=1) + "\n"
 
 
-def file_record(record: dict, study: str, results: Path | None = None) -> Path:
+def file_record(record: dict, study: str, results: Path | None = None, *, beside: Mapping[str, bytes | str] | None = None) -> Path:
     """Put a record into results/STUDY/, in place of an earlier one of the same run, and list its checksum there.
 
-    Several processes may do so at a time. Returns the file's path. Raises InputError for a bad name or record, and where another run
-    has the same name (other data or recipe fields under one name); RunError where nothing can be written.
+    beside: what else is kept of the run, by `kept.TRACE` or `kept.WEIGHTS`. It is written first, so that a record that is there has what it names;
+    what lay beside an earlier record, of another time that the run was made, is taken away. Several processes may file at a time. Returns the
+    record's path. Raises InputError for a bad name or record, and where another run has the same name (other data or recipe fields under one name);
+    RunError where nothing can be written.
     """
     check_study(study)
     record = signed({**record, "study": study})
@@ -152,19 +155,39 @@ def file_record(record: dict, study: str, results: Path | None = None) -> Path:
     path = folder / f"{run_name(record)}.json"
     with _locked(folder):
         _check_same_run(record, path)
-        content = as_text(record)
-        write_atomically(path, content)
-        _list(path)
+        if not _same_time(record, path):
+            for ending in (TRACE, WEIGHTS):
+                _unlist(path.with_name(path.stem + ending))
+        for ending, content in (beside or {}).items():
+            _put(path.with_name(path.stem + ending), content)
+        _put(path, as_text(record))
     return path
 
 
-def file_beside(path: Path, ending: str, content: bytes | str) -> Path:
-    """Put what else is kept of a run beside its record at `path`, and list its checksum there. ending: `kept.TRACE` or `kept.WEIGHTS`."""
-    beside = path.with_name(path.stem + ending)
-    with _locked(path.parent):
-        write_atomically(beside, content)
-        _list(beside)
-    return beside
+def beside(path: Path) -> frozenset[str]:
+    """What is kept of a run beside its record at `path`: some of `kept.TRACE` and `kept.WEIGHTS`."""
+    return frozenset(ending for ending in (TRACE, WEIGHTS) if path.with_name(path.stem + ending).is_file())
+
+
+def _put(path: Path, content: bytes | str) -> None:
+    write_atomically(path, content)
+    _list(path)
+
+
+def _unlist(path: Path) -> None:
+    """Take a file out of a study, if it is there."""
+    path.unlink(missing_ok=True)
+    sums = _read_sums(path.parent)[0]
+    if sums.pop(path.name, None):
+        _write_sums(path.parent, sums)
+
+
+def _same_time(record: dict, path: Path) -> bool:
+    """Whether `path` holds a sound record of the very run that this one is of, and not of another time that it was made."""
+    try:
+        return read_record(path)["provenance"] == record["provenance"]
+    except InputError:
+        return False
 
 
 def file_table(table: pd.DataFrame, about: dict, study: str, name: str, results: Path | None = None) -> Path:
@@ -173,8 +196,7 @@ def file_table(table: pd.DataFrame, about: dict, study: str, name: str, results:
     path = (results or results_dir()) / study / f"{name}{TABLE}"
     content = table_text(table, about)
     with _locked(path.parent):
-        write_atomically(path, content)
-        _list(path)
+        _put(path, content)
     return path
 
 
@@ -192,8 +214,11 @@ def list_views(path: Path, results: Path | None = None) -> None:
 
 
 def _list(path: Path) -> None:
-    sums = {**_read_sums(path.parent)[0], path.name: checksum(path)}
-    write_atomically(path.parent / SUMS, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
+    _write_sums(path.parent, {**_read_sums(path.parent)[0], path.name: checksum(path)})
+
+
+def _write_sums(folder: Path, sums: Mapping[str, str]) -> None:
+    write_atomically(folder / SUMS, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
 
 
 @contextmanager
@@ -423,7 +448,7 @@ def verify(results: Path | None = None) -> list[Problem]:
             problems.append(Problem(folder / name, "missing", f"{folder / name} is listed in {SUMS} but absent: restore it."))
         for name, path in sorted(present.items()):
             problems += [Problem(path, *fault) for fault in [_fault(path, folder.name, listed.get(name))] if fault]
-    for path in sorted(root.glob("[!.]*.json")):
+    for path in sorted(path for ending in ("json", "csv", "npz") for path in root.glob(f"[!.]*.{ending}")):
         problems.append(Problem(path, "orphaned", f"{path} is in no study: move it into one with `resnet-nb train ... --study`, or remove it."))
     return problems
 
@@ -453,7 +478,9 @@ def _fault(path: Path, study: str, listed: str | None) -> tuple[str, str] | None
         return "unreadable", f"{path} is not a valid record: {error}"
     if record["study"] != study or path.name != f"{run_name(record)}.json":
         return "orphaned", f"{path} holds the run {run_name(record)} of the study {record['study']}: it was renamed or moved; put it back."
-    return None
+    words = record["command"].split()
+    lost = [option for option, ending in KEPT.items() if option in words and ending not in beside(path)]
+    return ("missing", f"{path} was recorded with {' and '.join(lost)}, and what that leaves beside it is not there: {restore}.") if lost else None
 
 
 def _fault_of_place(path: Path, ending: str) -> tuple[str, str] | None:

@@ -19,7 +19,7 @@ from resnet_nb.data.training import PhotoData
 from resnet_nb.devices import resolve_device
 from resnet_nb.errors import InputError
 from resnet_nb.kept import TRACE, WEIGHTS
-from resnet_nb.models import BOTTLENECKS, build_model, check_usable, count_parameters, parse
+from resnet_nb.models import BOTTLENECKS, build_model, check_usable, count_parameters, is_foreign, parse
 from resnet_nb.models.nets import Net
 from resnet_nb.models.weights import read_tensors
 from resnet_nb.provenance import cpu_threads, machine
@@ -163,16 +163,17 @@ def check_fitting(plan: Plan, data: Data | PhotoData, ranks: Ranks, compiled: bo
     grown = plan.init.startswith(grow.PREFIX)
     if recipe.crop and (plan.trace or compiled or grown):
         raise InputError(f"The recipe {recipe.name} is for photographs: leave {'--init ' + plan.init if grown else '--trace and --compiled'} out.")
+    if compiled and is_foreign(plan.model):
+        raise InputError(f"--compiled compiles blocks of the package's own nets, and {plan.model} has none: leave it out.")
     photo_training.check_shares(recipe, ranks)
 
 
 def _file(record: dict, folder: RunFolder | SharedFolder, *, traced: bool, keep_weights: bool) -> None:
     """Put the record of a complete run into its study, and beside it what is kept of the run."""
-    path = records.file_record(record, record["study"])
-    if traced:
-        records.file_beside(path, TRACE, (folder.path / checkpoints.TRACE).read_text())
+    beside = {TRACE: (folder.path / checkpoints.TRACE).read_text()} if traced else {}
     if keep_weights:
-        records.file_beside(path, WEIGHTS, checkpoints.kept_weights(folder.path))
+        beside[WEIGHTS] = checkpoints.kept_weights(folder.path)
+    records.file_record(record, record["study"], beside=beside)
 
 
 def command(plan: Plan, data: Data | PhotoData, study: str | None = None, where: dict | None = None, *, keep_weights: bool = False) -> str:

@@ -113,14 +113,34 @@ def deciding(asked: dict) -> dict:
     return {**{name: asked[name] for name in DECIDING}, "recipe": recipe.name, "iterations": asked["iterations"] or recipe.iterations}
 
 
-def recorded(study: str) -> list[dict]:
-    """What the study's sound records of training runs were asked for, read from the commands that repeat them, as in `asked_for`."""
+@dataclass(frozen=True)
+class Filed:
+    """A study's sound record of a training run. asked: as `asked_for` has it, read from the command that repeats it; beside: what is kept with it."""
+
+    asked: dict
+    beside: frozenset[str]
+
+
+def kept(asked: dict) -> frozenset[str]:
+    """What a command leaves beside its record. asked: of `asked.parsed`."""
+    options = {"--trace": asked["trace"], "--keep-weights": asked["keep_weights"]}
+    return frozenset(ending for option, ending in records.KEPT.items() if options[option])
+
+
+def is_recorded(asked: dict, filed: Sequence[Filed]) -> bool:
+    """Whether one of the records is of the run that is asked for, with all that is to be kept of it. asked: of `asked.parsed`."""
+    return any(one.asked == deciding(asked) and kept(asked) <= one.beside for one in filed)
+
+
+def recorded(study: str) -> list[Filed]:
+    """The study's records of training runs."""
     found = []
     for path in sorted((records.results_dir() / study).glob("[!.]*.json")):
         with contextlib.suppress(InputError):  # damaged, or of an older command line: to be done again
             record = records.read_record(path)
             if record["kind"] == "training" and path.stem == records.run_name(record):
-                found.append(asked_for(shlex.split(record["command"])[1:]))
+                words = shlex.split(record["command"])  # of `resnet-nb train`, or of torchrun
+                found.append(Filed(asked_for(words[words.index("train") :]), records.beside(path)))
     return found
 
 

@@ -8,13 +8,15 @@ import math
 import shlex
 import time
 from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from resnet_nb import records
 from resnet_nb.asked import parsed
+from resnet_nb.errors import InputError
 from resnet_nb.progress import Progress
 from resnet_nb.recipes import get_recipe
-from resnet_nb.studies import Study, deciding, recorded
+from resnet_nb.studies import Filed, Study, deciding, is_recorded, kept, recorded
 from resnet_nb.sweep_display import SweepDisplay
 from resnet_nb.workers import Ended, Lane, Worker, wait
 
@@ -28,12 +30,15 @@ class Run:
     """One command of a study as `sweep` sees it.
 
     words: after `resnet-nb`; extra: further words that decide nothing. asked: what decides the numbers: runs with equal ones are one run.
+    recorded: whether it is, with all that is to be kept of it; keeps: what that is.
     gpu_gb: the memory that it is thought to need; infinite where there is no estimate.
     """
 
     words: tuple[str, ...]
     extra: tuple[str, ...]
     asked: dict
+    recorded: bool
+    keeps: frozenset[str]
     iterations: int
     device: str
     gpu_gb: float
@@ -69,9 +74,9 @@ def sweep(
     """
     records.check_writable()
     threads = () if jobs == 1 else ("--threads", "1")
-    runs = list({json.dumps(run.asked): run for run in (_read(words, more, threads) for words in study.commands)}.values())
     filed = recorded(study.name)
-    outcomes = {run.words: Outcome(run.words, "skipped", "recorded before", run.iterations) for run in runs if run.asked in filed}
+    runs = _distinct(_read(words, more, threads, filed) for words in study.commands)
+    outcomes = {run.words: Outcome(run.words, "skipped", "recorded before", run.iterations) for run in runs if run.recorded}
     waiting = [run for run in runs if run.words not in outcomes]
     if waiting:
         deterministic = any(run.asked["deterministic"] for run in waiting)
@@ -99,7 +104,7 @@ def summary(study: Study, outcomes: list[Outcome]) -> str:
     return f"{line}; {', '.join(rest)}: the same command goes on." if rest else f"{line}."
 
 
-def _read(words: tuple[str, ...], more: tuple[str, ...], threads: tuple[str, ...]) -> Run:
+def _read(words: tuple[str, ...], more: tuple[str, ...], threads: tuple[str, ...], filed: list[Filed]) -> Run:
     """A command as `resnet-nb train` would read it. Raises InputError where it would not."""
     asked = parsed((*words, *more))
     recipe = get_recipe(asked["recipe"], asked["data"])
@@ -107,7 +112,20 @@ def _read(words: tuple[str, ...], more: tuple[str, ...], threads: tuple[str, ...
     depth = None if asked["model"].startswith("imagenet:") else records.family_and_depth(asked["model"])[1]
     size = (depth or math.inf) / 110 * (asked["width"] or 16) / 16 * recipe.batch_size / 128
     extra = (*more, *(() if asked["threads"] else threads))
-    return Run(words, extra, deciding(asked), iterations, asked["device"], BATCHES_GB + NET_GB * size)
+    return Run(words, extra, deciding(asked), is_recorded(asked, filed), kept(asked), iterations, asked["device"], BATCHES_GB + NET_GB * size)
+
+
+def _distinct(runs: Iterable[Run]) -> list[Run]:
+    """Each run once: of the commands that ask for the same one, that which keeps most of it. Raises InputError where none keeps all that they ask."""
+    found: dict[str, Run] = {}
+    for run in runs:
+        key = json.dumps(run.asked)
+        before = found.setdefault(key, run)
+        if run.keeps > before.keeps:
+            found[key] = run
+        elif not run.keeps <= before.keeps:
+            raise InputError(f"The study lists a run of {run.words[1]} twice, to keep different things of it: give it --trace and --keep-weights.")
+    return list(found.values())
 
 
 def _work(

@@ -23,6 +23,7 @@ from resnet_nb.evaluate import Errors, average_statistics, error_rates
 from resnet_nb.normalise import Normalisation
 from resnet_nb.probes import LayerTrace
 from resnet_nb.progress import Progress
+from resnet_nb.provenance import source_state
 from resnet_nb.recipes import Recipe
 from resnet_nb.step import Stepper, sgd
 
@@ -125,7 +126,7 @@ class Run:
         self.since = 0
         self.seconds, self.resumed_at, self.earlier = 0.0, [], []
         self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        self.conditions = {**conditions(self.device, self.deterministic), **more}
+        self.conditions = {**conditions(self.device, self.deterministic), **more, **code()}
         self.exact = self.conditions["repeatable"]
 
     def resume(self, folder: RunFolder, say: bool) -> None:
@@ -281,6 +282,12 @@ def conditions(device: torch.device, deterministic: bool, compiled: bool = False
         "repeatable": device.type == "cpu" or deterministic,
         **({"compiled": True} if compiled else {}),  # only then, so that earlier checkpoints go on as exactly as they did
     }
+
+
+def code() -> dict:
+    """The commit of the code that runs, and "modified" where it was changed since; nothing outside a checkout."""
+    found = source_state()
+    return {**({"commit": found["commit"]} if found["commit"] else {}), **({"modified": True} if found["modified"] else {})}
 
 
 class RunStopped(RunError):

@@ -38,7 +38,8 @@ def test_traces_come_with_what_their_runs_are(tmp_path: Path) -> None:
     path = records.file_record(training_record(), "a-study", tmp_path)
     runs = study_or_nothing("a-study", tmp_path)
     assert traces(runs, tmp_path).empty and len(runs) == 1
-    records.file_beside(path, kept.TRACE, kept.trace_text([[0, "layer1.0.conv1", 1.0, 2.0, 0.1, 0.1, 3.0], [0, "fc", 1.0, 2.0, 0.1, 0.1, 3.0]]))
+    trace = kept.trace_text([[0, "layer1.0.conv1", 1.0, 2.0, 0.1, 0.1, 3.0], [0, "fc", 1.0, 2.0, 0.1, 0.1, 3.0]])
+    assert records.file_record(training_record(), "a-study", tmp_path, beside={kept.TRACE: trace}) == path
     found = traces(runs, tmp_path)
     assert list(found["stage"]) == ["stage 1", "classifier"] and set(found["change"]) == {AS_IT_IS} and set(found["depth"]) == {20}
 

@@ -71,6 +71,11 @@ def _hint(name: str) -> str:
     return f"did you mean {near[0]!r}?" if near else "names look like plain20, resnet56-B, imagenet:resnet34 or torchvision:resnet50."
 
 
+def is_foreign(name: str) -> bool:
+    """Whether `name` is a model of a library, with blocks of its own."""
+    return name.partition(":")[0] in LIBRARIES or name in BOTTLENECKS
+
+
 def build_model(
     name: str,
     *,
@@ -89,8 +94,7 @@ def build_model(
     double it. init: one of `nets.INITS`; norm, conv_bias, activation: as in `nets.Net`. Libraries' models keep their own layers and
     initialisation, under `seed`. Raises InputError for a name that says nothing or two things.
     """
-    library = name.partition(":")[0]
-    spec = None if library in LIBRARIES or name in BOTTLENECKS else parse(name)
+    spec = None if is_foreign(name) else parse(name)
     for what, value, choices in (("initialisation", init, INITS), ("normalisation", norm, NORMS), ("activation", activation, ACTIVATIONS)):
         if value not in choices:
             raise InputError(f"Unknown {what} {value!r}: choose one of {', '.join(choices)}.")
