@@ -1,6 +1,7 @@
 """A compiled run takes the steps of one that is not, up to rounding, and says that it was compiled."""
 
 import shutil
+import threading
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from torch._dynamo.utils import counters
 from resnet_nb import cli, records, runs
 from resnet_nb.asked import parsed
 from resnet_nb.checkpoints import RunFolder
-from resnet_nb.compiled import compiled_blocks
+from resnet_nb.compiled import KINDS, compiled_blocks
+from resnet_nb.errors import InputError
 from resnet_nb.models import build_model
 from resnet_nb.recipes import Recipe
 from resnet_nb.train import RunStopped
@@ -66,3 +68,23 @@ def test_nets_of_all_depths_share_what_was_compiled_and_are_as_they_were_outside
 
     first, deeper, plain = map(graphs, ("resnet20", "resnet56", "plain20"))
     assert deeper == first and plain == first + 5  # a block of each stage, and two that halve the map
+
+
+def test_each_thread_may_compile_all_kinds_of_blocks() -> None:
+    def limits(found: list) -> None:
+        with compiled_blocks(build_model("plain8", width=2)):
+            found.append((torch._dynamo.config.recompile_limit, torch._dynamo.config.fail_on_recompile_limit_hit))
+
+    found: list = []
+    threads = [threading.Thread(target=limits, args=(found,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+        thread.join()
+    assert found == [(KINDS, True)] * 2
+
+
+def test_a_librarys_model_is_not_called_compiled(tmp_path: Path) -> None:
+    planned = runs.plan("torchvision:resnet18", RECIPE)
+    with pytest.raises(InputError, match="torchvision:resnet18 has none: leave it out"):
+        runs.train(planned, small_data(), tmp_path / "run", device="cpu", compiled=True)
+    assert not (tmp_path / "run").exists()

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from record_examples import training_record
 
-from resnet_nb import records
+from resnet_nb import kept, records
 from resnet_nb.errors import InputError, RunError
 from resnet_nb.views import COLUMNS, Views, save
 
@@ -25,6 +25,37 @@ def filed(tmp_path: Path) -> tuple[Path, Path]:
     paths = [records.file_record(training_record(seed=seed), "a-study", tmp_path) for seed in range(3)]
     assert records.verify(tmp_path) == []
     return tmp_path, paths[0]
+
+
+TRACED = kept.trace_text([[0, "conv1", 1.0, 2.0, 0.1, 0.1, 3.0]])
+
+
+def test_what_lies_beside_a_record_is_of_its_run(tmp_path: Path) -> None:
+    """Filed again as it is, a record keeps its trace; made anew without one, it loses it."""
+    traced = training_record(command="resnet-nb train plain20 --seed 0 --trace")
+    path = records.file_record(traced, "a-study", tmp_path, beside={kept.TRACE: TRACED})
+    assert records.beside(path) == {kept.TRACE} and records.verify(tmp_path) == []
+    records.file_record(traced, "a-study", tmp_path)
+    assert records.beside(path) == {kept.TRACE}
+    records.file_record(training_record(provenance={"threads": 2}), "a-study", tmp_path)
+    assert records.beside(path) == frozenset() and records.verify(tmp_path) == []
+
+
+def test_a_record_is_filed_after_what_it_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+    write = records.write_atomically
+    monkeypatch.setattr(records, "write_atomically", lambda path, content: (written.append(path.suffix), write(path, content)))
+    records.file_record(training_record(), "a-study", tmp_path, beside={kept.TRACE: TRACED})
+    assert [suffix for suffix in written if suffix] == [".csv", ".json"]
+
+
+def test_what_a_record_names_and_lacks_is_missing_and_strays_are_orphans(tmp_path: Path) -> None:
+    traced = training_record(command="resnet-nb train plain20 --seed 0 --trace")
+    path = records.file_record(traced, "a-study", tmp_path)
+    assert kinds(tmp_path) == ["missing"] and "recorded with --trace" in records.verify(tmp_path)[0].sentence
+    records.file_record(traced, "a-study", tmp_path, beside={kept.TRACE: TRACED})
+    path.with_name(path.stem + kept.TRACE).rename(tmp_path / "stray.trace.csv")
+    assert kinds(tmp_path) == ["missing", "missing", "orphaned"]
 
 
 def kinds(root: Path) -> list[str]:

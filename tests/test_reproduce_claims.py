@@ -60,3 +60,11 @@ def test_the_exercises_power_is_that_of_the_t_test() -> None:
 def test_plain_56s_first_gradient_is_as_said() -> None:
     norms = reference.load()["nets"]["plain56"]["gradient_norms"]
     says(f"{norms['first_convolution']:,.0f}", f"{norms['classifier']:.1f}")
+
+
+def test_the_runs_of_full_length_end_where_the_closing_says() -> None:
+    says("ResNet-20 ends 0.3 points below the paper's number", "plain-20 near what its figure shows")
+    board = scoreboard.scoreboard()
+    paper = board[(board["runs"] > 0) & board["source_label"].fillna("").str.startswith("He et al.")].set_index("model")
+    assert paper.loc["resnet20", "published"] - paper.loc["resnet20", "mean"] == pytest.approx(0.3, abs=0.05)
+    assert abs(paper.loc["plain20", "published"] - paper.loc["plain20", "mean"]) < 1

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from record_examples import training_record
 
-from resnet_nb import records, runs, studies, workers
+from resnet_nb import kept, records, runs, studies, workers
 from resnet_nb import sweep as sweeps
 from resnet_nb.asked import parsed
 from resnet_nb.data import load_data
@@ -68,6 +69,30 @@ def test_a_failed_run_stops_no_other_and_is_named(tmp_path: Path, capsys: pytest
     done, failed = sweeps.sweep(studies.Study(study.name, (unfiled, study.commands[1])), jobs=1)
     assert (done.kind, failed.kind) == ("done", "failed") and failed.words[1] == "plain9" and "plain8" in failed.said
     assert "1 of 2: plain8 after 1 iterations" in capsys.readouterr().err
+
+
+def test_a_run_is_recorded_when_all_that_is_asked_of_it_is_there_however_many_processes_made_it(tmp_path: Path, monkeypatch) -> None:  # noqa: ANN001
+    monkeypatch.setattr(records, "results_dir", lambda: tmp_path)
+    words = ("train", "plain20", "--width", "8", "--data", "digits", "--recipe", "quick-digits", "--seed", "0")
+    launched = "torchrun --nproc-per-node 2 -m resnet_nb " + " ".join(words)
+    trace = kept.trace_text([[0, "conv1", 1.0, 2.0, 0.1, 0.1, 3.0]])
+    for record, beside, recorded in (
+        (training_record(), {}, (True, False)), (training_record(command=launched), {}, (True, False)),
+        (training_record(), {kept.TRACE: trace}, (True, True)),
+    ):  # fmt: skip
+        records.file_record(record, "a-study", tmp_path, beside=beside)
+        filed = studies.recorded("a-study")
+        assert tuple(studies.is_recorded(parsed(asked), filed) for asked in (words, (*words, "--trace"))) == recorded
+
+
+def test_of_a_run_that_is_listed_twice_the_one_that_keeps_more_is_done(tmp_path: Path) -> None:
+    words = ("train", "plain8", "--width", "2", "--iterations", "1", "--out", str(tmp_path / "run"))
+    (outcome,) = sweeps.sweep(studies.Study("a-study", (words, (*words, "--trace"), words)), jobs=1)
+    assert outcome.kind == "done" and "--trace" in outcome.words and (tmp_path / "run" / "trace.csv").exists()
+    with pytest.raises(InputError, match="lists a run of plain8 twice"):
+        sweeps.sweep(studies.Study("a-study", ((*words, "--trace"), (*words, "--keep-weights"))), jobs=1)
+    with pytest.raises(InputError, match="leave --help out"):
+        sweeps.sweep(studies.Study("a-study", ((*words, "--help"),)), jobs=1)
 
 
 def runs_resumed_at(folder: Path) -> list[int]:
@@ -205,7 +230,7 @@ def test_a_sweep_that_is_stopped_goes_on_to_the_same_records_and_weights(checkou
     assert {path: path.read_bytes() for path in before} == before
 
 
-@pytest.mark.parametrize("path", [path for path in STUDIES if (results_dir() / path.stem).exists()], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in STUDIES if not studies.read_study(path).planned], ids=lambda path: path.stem)
 def test_of_a_recorded_study_a_sweep_has_nothing_to_do(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeps, "Worker", None)  # none is started
     outcomes = sweeps.sweep(studies.read_study(path))

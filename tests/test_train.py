@@ -175,12 +175,12 @@ def test_a_run_that_is_stopped_at_every_step_ends_as_one_that_is_not(tmp_path: P
 
 def test_a_record_names_the_conditions_of_earlier_parts_that_were_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     planned = runs.plan("resnet8", RECIPE, width=4)
-    for until, version in ((3, "0.0.1"), (5, "0.0.2"), (7, "0.0.2")):
-        monkeypatch.setattr(train, "__version__", version)
+    for until, commit in ((3, "a" * 40), (5, "b" * 40), (7, "b" * 40)):
+        monkeypatch.setattr(train, "source_state", lambda commit=commit: {"commit": commit, "modified": False})
         with pytest.raises(train.RunStopped):
             runs.train(planned, small_data(), tmp_path, device="cpu", progress=False, until=lambda step, until=until: step == until)
     record, _, _ = runs.train(planned, small_data(), tmp_path, device="cpu", progress=False)
-    assert [(part["until"], part["package"]) for part in record["provenance"]["earlier"]] == [(3, "0.0.1")]
+    assert [(part["until"], part["commit"]) for part in record["provenance"]["earlier"]] == [(3, "a" * 40)]
     assert record["provenance"]["resumed_at"] == [3, 5, 7] and not record["provenance"]["deterministic"]
     records.validate(record)
 
