@@ -17,7 +17,8 @@ def damage(lesions: pd.DataFrame, chance: float = CHANCE) -> pd.DataFrame:
 
     lesions: may hold the columns owner and seed, which tell nets apart. Blocks that change the shape do not count. Columns, besides these: intact
     and median, worst (errors in percent), rise (the median's, in points), damage (the rise as a share of the way to `chance`), fate ("survives"
-    below a tenth, "is lost" above a half, else "suffers"). Raises ValueError for a net without a row of its intact error (block "none").
+    below a tenth, "is lost" above a half, else "suffers"; "unknown" where damage is missing, as it is for an intact net no better than chance).
+    Raises ValueError for a net without a row of its intact error (block "none").
     """
     keys = [name for name in ("owner", "model", "family", "depth", "seed") if name in lesions]
     rows = []
@@ -28,8 +29,8 @@ def damage(lesions: pd.DataFrame, chance: float = CHANCE) -> pd.DataFrame:
         intact = float(before.iloc[0])
         after = group.loc[(group["block"] != "none") & ~group["downsampling"].astype(bool), "error"]
         median = after.median(skipna=False)
-        share = (median - intact) / np.float64(chance - intact)
-        fate = "survives" if share < SURVIVES else "is lost" if share > LOST else "suffers"
+        share = (median - intact) / (chance - intact) if intact < chance else np.nan
+        fate = "unknown" if np.isnan(share) else "survives" if share < SURVIVES else "is lost" if share > LOST else "suffers"
         rows.append((*key, intact, median, after.max(), median - intact, share, fate))
     return pd.DataFrame(rows, columns=[*keys, "intact", "median", "worst", "rise", "damage", "fate"])
 
@@ -48,7 +49,7 @@ def survival(lesions: pd.DataFrame, chance: float = CHANCE) -> Verdict:
     if plain.empty or residual["depth"].nunique() < 2:
         return Verdict(text, None, "It takes a plain net and residual nets of two depths.")
     compared = pd.concat([deep, shallow, plain])
-    if not complete(compared[["intact", "damage"]]) or (compared["intact"] >= chance).any():
+    if not complete(compared["damage"]):
         return Verdict(text, None, "An error is missing or not finite, or a net is no better than chance before any block is deleted.")
     suffers = below(deep["damage"].max(), shallow["damage"].min())[0] if (shallow["damage"] >= SURVIVES).all() else False
     parts = {

@@ -114,9 +114,9 @@ def verdict(judged: pd.DataFrame, scale_free: bool = False) -> Verdict:
 
     Supported where every statement is, not supported where none is and one is contradicted; else, and without statements, undecided.
     """
-    if judged.empty:
-        return Verdict("These nets do not tell.", None, "no statement was judged")
     counted = judged[judged["scale_free"]] if scale_free else judged
+    if counted.empty:
+        return Verdict("These nets do not tell.", None, "no statement was judged")
     true, false = ([row.says for row in counted.itertuples() if row.supported is which] for which in (True, False))
     rest = len(counted) - len(true) - len(false)
     why = f"{len(true)} of {len(counted)} statements supported, {len(false)} contradicted, {rest} undecided"
