@@ -186,7 +186,8 @@ def test_times_that_cannot_be_compared_are_refused(change: str, control: str, sa
 @pytest.mark.parametrize(
     ("control", "kept", "goal"),
     [((90,), (20,), (10,)), ((90, 90), (20, NAN), (10, 10)), ((90, 90), (20, math.inf), (10, 10)), ((90, NAN), (80, 80), (10, 10)),
-     ((10, 10), (20, 20), (10, 10)), ((10, 10), (5, 5), (30, 30)), ((90, 10), (20, 20), (10, 10)), ((90, 90), (20, 20), (10, 95))],
+     ((10, 10), (20, 20), (10, 10)), ((10, 10), (5, 5), (30, 30)), ((90, 10), (20, 20), (10, 10)), ((90, 10), (20, 15), (10, 20)),
+     ((90, 10), (80, 9), (10, 20))],
 )  # fmt: skip
 def test_where_there_is_no_gap_none_is_closed(control: tuple, kept: tuple, goal: tuple) -> None:
     verdict = closes_gap(by_change("train_error", control=control, kept=kept, goal=goal), "kept", control="control", goal="goal")
