@@ -125,6 +125,39 @@ def test_what_exists_and_what_depth_is_needed_for() -> None:
     assert verdicts.needs_no_depth(table.assign(deep_error=0.1)).supported is None
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_net_by_hand_without_a_finite_error_decides_nothing(value: float) -> None:
+    table = hand.by_hand()
+    for damaged in (table.iloc[:0], table.assign(wide_error=value), table.assign(wide_error=table["wide_error"].where(table["folds"] != 3, value))):
+        assert verdicts.exists(damaged).supported is None
+    assert verdicts.exists(table.assign(wide_error=verdicts.EXACT)).supported is None
+    for column in ("deep_error", "equal_least_error"):
+        assert verdicts.needs_no_depth(table.assign(**{column: table[column].where(table["folds"] != 3, value)})).supported is None
+    assert verdicts.needs_no_depth(table.iloc[:0]).supported is None
+
+
+@pytest.mark.parametrize("column", ["loss", "error"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("error", [0.001, 0.3])
+def test_fits_without_a_finite_error_or_with_one_seed_decide_nothing(column: str, value: float, error: float) -> None:
+    whole = fits({("wide", 8): [error] * 3, ("deep", 8): [0.01] * 3})
+    damaged = whole.copy()
+    damaged.loc[0, column] = value
+    for made in (damaged, whole[whole["seed"] == 0], whole.iloc[:0]):
+        assert verdicts.training_finds_it(made).supported is None
+        assert verdicts.depth_matters(made, "sawtooth", 8).supported is None
+    assert verdicts.training_finds_it(whole).supported is (error < 0.1)
+    assert verdicts.depth_matters(whole, "sawtooth", 8).supported is (error < 0.1)
+    elsewhere = pd.concat([whole, damaged.assign(form="other", target="smooth", pieces=0)])  # of no concern here
+    assert verdicts.training_finds_it(elsewhere).supported is (error < 0.1)
+
+
+def test_a_rate_at_which_training_failed_is_not_chosen() -> None:
+    whole = fits({("wide", 8): [0.3] * 3, ("deep", 8): [0.01] * 3})
+    failed = pd.concat([whole, whole.assign(rate=0.1, loss=np.inf, error=np.nan)])
+    assert verdicts.training_finds_it(failed).supported is False and verdicts.depth_matters(failed, "sawtooth", 8).supported is False
+
+
 def test_whether_training_finds_what_exists() -> None:
     assert verdicts.training_finds_it(fits({("wide", 8): [0.001, 0.5, 0.002], ("wide", 64): [0.01] * 3})).supported is True
     missed = verdicts.training_finds_it(fits({("wide", 8): [0.001] * 3, ("wide", 64): [0.2, 0.01, 0.2]}))

@@ -43,6 +43,8 @@ def test_fixups_weights_are_those_of_its_rule() -> None:
         torch.testing.assert_close(block.conv1.weight, theirs.conv1.weight * branches**-0.5)
         assert not block.conv2.weight.any() and block.bn2.scale.item() == 1 and block.bn2.shift.item() == 0, name
         assert isinstance(block.conv1, ShiftedConv) and block.conv1.bias is None
+        names = {"conv1.weight", "conv1.shift", "bn1.shift", "conv2.weight", "conv2.shift", "bn2.scale", "bn2.shift"}
+        assert {name for name, _ in block.named_parameters()} == names  # a number before each convolution and each activation
     assert not net.fc.weight.any() and not net.fc.bias.any() and torch.equal(net.conv1.weight, he.conv1.weight)
 
 

@@ -1,5 +1,7 @@
 """Each verdict says what its table says: fed one of either kind, and one that cannot tell."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -35,6 +37,8 @@ def test_damage_is_the_medians_share_of_the_way_to_chance() -> None:
         ({"resnet20": (8.0, [8.1, 8.2, 8.3])}, False, "fails for residual, 20 layers"),
         ({"plain20": (9.0, [12.0, 13.0, 90.0])}, False, "fails for plain"),
         ({"plain56": (9.0, [12.0, 13.0, 14.0])}, False, "fails for plain"),
+        ({"resnet20": (8.0, [12.0, 13.0, 14.0])}, False, "fails for residual, 20 layers"),  # more than the deep net, and still little
+        ({"resnet56": (7.0, [40.0, 41.0, 42.0])}, False, "fails for residual, 56 layers, residual, 20 layers."),  # much, and less than the deep net
     ],
 )
 def test_survival_follows_its_table(change: dict, supported: bool, says: str) -> None:
@@ -46,6 +50,27 @@ def test_survival_cannot_be_told_without_plain_nets_or_a_second_depth() -> None:
     for left_out in ("plain20", "resnet20"):
         verdict = block.survival(lesions(**{name: value for name, value in GOOD.items() if name != left_out}))
         assert verdict.supported is None and "cannot be told" in str(verdict)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"resnet56": (7.0, [7.5, np.nan, 8.0])}, {"resnet56": (np.nan, [7.5, 8.0])}, {"plain20": (9.0, [88.0, np.inf, np.inf])},
+        {"resnet56": (7.0, [])}, {"plain20": (90.0, [90.0, 91.0])}, {"resnet20": (91.0, [20.0])}, {"resnet56": (95.0, [99.0])},
+        {"resnet56": (10.0, [18.0])}, {"plain20": (10.0, [50.0])},
+    ],
+)  # fmt: skip
+def test_errors_that_are_missing_chance_or_at_a_bound_leave_survival_undecided(change: dict) -> None:
+    verdict = block.survival(lesions(**GOOD | change))
+    assert verdict.supported is None and verdict.why.endswith(".")
+
+
+def test_a_net_without_its_intact_error_is_refused() -> None:
+    made = lesions(**GOOD)
+    assert block.damage(lesions(plain20=(91.0, [95.0])))["fate"].tolist() == ["unknown"]
+    with pytest.raises(ValueError, match="intact net's error, for someone plain20"):
+        block.survival(made[(made["block"] != "none") | (made["model"] != "plain20")])
+    assert block.survival(made.iloc[:0]).supported is None
 
 
 def responses(**means: float) -> pd.DataFrame:
@@ -68,6 +93,43 @@ def test_responses_are_compared_within_an_owner() -> None:
     assert block.smaller_when_deeper(both.drop(columns="owner").assign(seed=3)).supported is True
 
 
+@pytest.mark.parametrize(
+    ("means", "supported"),
+    [
+        ({"a_residual_20": 0.7, "a_residual_32": 0.2, "a_residual_56": 0.4}, False),  # the last is below the first, and yet not every step falls
+        ({"a_residual_20": 0.7, "a_residual_32": 0.4, "a_residual_56": 0.4}, None),
+        ({"a_residual_20": 0.4, "a_residual_32": 0.4, "a_residual_56": 0.5}, False),
+        ({"a_residual_20": 0.7, "a_residual_56": 0.4, "b_residual_20": 0.7, "b_residual_56": np.nan}, None),
+        ({"a_residual_20": np.inf, "a_residual_56": 0.4}, None),
+        ({}, None),
+    ],
+)
+def test_responses_fall_from_each_depth_to_the_next(means: dict, supported: bool | None) -> None:
+    verdict = block.smaller_when_deeper(responses(**means))
+    assert verdict.supported is supported and verdict.why.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("means", "supported"),
+    [
+        ({"a_residual_20": 0.7, "a_plain_20": 0.8, "a_residual_56": 0.5, "a_plain_56": 0.1}, False),  # of two depths one
+        ({"a_residual_20": 0.7, "a_plain_20": 0.8, "a_residual_56": 0.5, "a_plain_56": 0.5}, None),
+        ({"a_residual_20": 0.7, "a_plain_20": np.nan}, None),
+        ({"a_residual_20": 0.7, "a_plain_20": np.inf}, None),
+        ({}, None),
+    ],
+)
+def test_responses_are_smaller_at_every_depth(means: dict, supported: bool | None) -> None:
+    verdict = block.smaller_than_plain(responses(**means))
+    assert verdict.supported is supported and verdict.why.endswith(".")
+
+
+def test_one_response_that_is_missing_is_not_passed_over() -> None:
+    made = responses(a_residual_20=0.7, a_plain_20=0.8, a_residual_56=0.4)
+    made.loc[0, "response"] = np.nan
+    assert block.smaller_when_deeper(made).supported is None and block.smaller_than_plain(made).supported is None
+
+
 def paths(model: str, centre: int, spread: float, blocks: int = 20) -> pd.DataFrame:
     lengths = np.arange(blocks + 1)
     share = np.exp(-((lengths - centre) ** 2) / (2 * spread**2))
@@ -83,6 +145,38 @@ def test_the_range_of_paths_is_the_shortest_that_holds_enough() -> None:
     assert block.short_paths(paths("a", 5, 1.0)).supported is True
     two = block.short_paths(pd.concat([paths("a", 5, 1.0), paths("b", 9, 2.0)]))
     assert two.supported is False and "someone b: 5 to 12 of 20 blocks" in two.why
+
+
+LENGTHS = np.arange(21)
+FLAT_TO_HALF = np.where((LENGTHS > 0) & (LENGTHS <= 10), 0.1, 0.0)  # ends at half of the blocks
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        paths("a", 5, 1.0).iloc[:0],
+        paths("a", 5, 1.0).assign(share=np.nan),
+        paths("a", 5, 1.0).assign(share=lambda net: net["share"].where(net["length"] != 15)),
+        paths("a", 5, 1.0).assign(share=lambda net: net["share"] / 2),
+        paths("a", 5, 1.0).iloc[1:],
+        paths("a", 5, 1.0).drop(index=15),
+        pd.concat([paths("a", 5, 1.0), paths("a", 5, 1.0)]),
+        paths("a", 5, 1.0).assign(paths=[math.comb(30, length) for length in LENGTHS]),  # of 30 blocks
+        paths("a", 5, 1.0).assign(share=FLAT_TO_HALF),
+    ],
+    ids=["empty", "no share", "a share missing", "half of it", "no length 0", "a length missing", "each length twice", "truncated", "a tie"],
+)
+def test_paths_that_are_not_all_there_or_end_at_the_half_decide_nothing(net: pd.DataFrame) -> None:
+    verdict = block.short_paths(net)
+    assert verdict.supported is None and verdict.why.endswith(".")
+
+
+def test_all_paths_of_a_net_are_counted() -> None:
+    counted = paths("a", 5, 1.0).assign(paths=[math.comb(20, length) for length in LENGTHS])
+    assert block.short_paths(counted).supported is True
+    assert block.short_paths(pd.concat([paths("b", 9, 2.0), paths("a", 5, 1.0).iloc[1:]])).supported is None
+    with pytest.raises(ValueError, match="less than 95% together"):
+        block.path_range(counted.assign(share=0.01))
 
 
 def slices(family: str, width: float, rough: float = 0.0) -> pd.DataFrame:
@@ -101,3 +195,27 @@ def test_the_wider_basin_is_seen_and_dips_are_counted() -> None:
     assert block.wider_basin(pd.concat([slices("plain", 0.3), slices("residual", 0.6)])).supported is True
     assert block.wider_basin(pd.concat([slices("plain", 0.6), slices("residual", 0.3)])).supported is False
     assert block.wider_basin(slices("plain", 0.3)).supported is None
+
+
+@pytest.mark.parametrize(
+    ("plain", "residual", "supported"),
+    [
+        (slices("plain", 5), slices("residual", 5), None),  # both longer than what was measured
+        (slices("plain", 0.3), slices("residual", 5), True),
+        (slices("plain", 5), slices("residual", 0.3), False),
+        (slices("plain", 0.3), slices("residual", 0.3), False),  # measured, and not longer
+        (slices("plain", 0.3).assign(error=np.nan), slices("residual", 0.6), None),
+        (slices("plain", 0.6), slices("residual", 0.3).replace({"error": {10.0: np.nan}}), None),
+        (slices("plain", 0.6), slices("residual", 0.3).assign(error=90.0), None),
+        (slices("plain", 0.6).iloc[:0], slices("residual", 0.3).iloc[:0], None),
+    ],
+)
+def test_basins_that_were_not_measured_to_their_ends_are_not_compared(plain: pd.DataFrame, residual: pd.DataFrame, supported: bool | None) -> None:
+    verdict = block.wider_basin(pd.concat([plain, residual]))
+    assert verdict.supported is supported and verdict.why.endswith(".")
+
+
+@pytest.mark.parametrize(("other", "supported"), [((0.3, 0.6), None), ((0.6, 0.3), False)])
+def test_a_whole_length_beside_a_measured_width(other: tuple[float, float], supported: bool | None) -> None:
+    deep = [slices(family, width).assign(depth=56) for family, width in zip(("plain", "residual"), other, strict=True)]
+    assert block.wider_basin(pd.concat([slices("plain", 5), slices("residual", 5), *deep])).supported is supported

@@ -72,6 +72,28 @@ def test_one_pair_on_the_other_side_leaves_a_statement_undecided() -> None:
     assert judged.drop("state correlation")["supported"].eq(True).all()
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("families", [["plain"], ["residual"], ["plain", "residual"]])
+def test_a_value_that_is_not_finite_leaves_its_statement_undecided(value: float, families: list[str]) -> None:
+    made = table(0.2)
+    made.loc[(made["seed"] == 0) & made["family"].isin(families) & (made["kind"] == "state"), "cka"] = value
+    judged = verdicts.judge(made).set_index("key")
+    assert judged.loc["state cka", "supported"] is None and judged.loc["state cka", "pairs"] == 3
+    assert judged.drop("state cka")["supported"].eq(True).all()
+    assert verdicts.verdict(judged.reset_index()).supported is None
+
+
+def test_without_statements_or_nets_nothing_is_decided() -> None:
+    judged = verdicts.judge(table(0.2))
+    assert verdicts.verdict(pd.DataFrame()).supported is None
+    for empty in (judged.iloc[:0], judged.assign(scale_free=False)):
+        assert verdicts.verdict(empty, scale_free=True).supported is None
+    for none in (verdicts.judge(table(0.2).iloc[:0]), verdicts.judge(table(0.2), stage=0)):
+        assert none["supported"].isna().all() and none["pairs"].eq(0).all()
+        assert verdicts.verdict(none).text == "These nets do not tell."
+    assert verdicts.by_net(table(0.2), stage=0).empty and len(verdicts.by_net(table(0.2))) == 8
+
+
 def test_stages_count_equally_and_the_first_blocks_input_does_not() -> None:
     made = table(0.0, noise=0.0)
     made.loc[made["stage"] == 3, "effective_rank"] = 0.8

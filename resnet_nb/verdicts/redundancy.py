@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from resnet_nb.stats import FEWEST_RUNS, mean_interval
-from resnet_nb.verdicts import Verdict
+from resnet_nb.verdicts import Verdict, complete
 
 NET = ["source", "model", "family", "depth", "seed"]  # the columns that say which net a row is of
 PAIR = ["source", "depth", "seed"]
@@ -63,7 +63,7 @@ def by_net(table: pd.DataFrame, stage: int | None = None) -> pd.DataFrame:
     table: rows of `probes.redundancy` with the columns NET. stage: of that stage alone. The input of the first block belongs to no block and is
     left out.
     """
-    rows = table[(table["block"] > 0) & ((table["stage"] == stage) if stage else True)]
+    rows = table[(table["block"] > 0) & ((table["stage"] == stage) if stage is not None else True)]
     rows = rows.assign(seed=rows["seed"].fillna(UNKNOWN).astype(int))
     found = {}
     for one in STATEMENTS:
@@ -88,17 +88,19 @@ def judge(table: pd.DataFrame, stage: int | None = None) -> pd.DataFrame:
     (low, high), pairs, agree (pairs on the statement's side) and supported: True, False or None.
 
     It is True where every pair lies on the statement's side and the interval of the mean difference leaves out 0, False where every pair lies on the
-    other side and the interval does so; else, and with fewer than three pairs, None.
+    other side and the interval does so; else, with fewer than three pairs, and where a pair's difference is missing or not finite, None. Such pairs
+    are not counted and are left out of the mean difference and its interval.
     """
     nets, apart = by_net(table, stage), differences(table, stage)
     paired = nets.merge(apart[PAIR], on=PAIR)
     means = paired.groupby("family")[[one.key for one in STATEMENTS]].mean()
     rows = []
     for one in STATEMENTS:
-        values = apart[one.key].dropna().to_numpy(float)
+        found = apart[one.key].to_numpy(float)
+        values = found[np.isfinite(found)]
         low, high = mean_interval(values) if len(values) >= FEWEST_RUNS else (np.nan, np.nan)
         agree = int((one.more * values > 0).sum())
-        sure = len(values) >= FEWEST_RUNS and (low > 0 or high < 0)
+        sure = complete(found) and len(values) >= FEWEST_RUNS and (low > 0 or high < 0)
         supported = (True if agree == len(values) else False if (one.more * values < 0).all() else None) if sure else None
         plain, residual = (means[one.key].get(family, np.nan) for family in ("plain", "residual"))
         mean = values.mean() if len(values) else np.nan
@@ -110,9 +112,11 @@ def judge(table: pd.DataFrame, stage: int | None = None) -> pd.DataFrame:
 def verdict(judged: pd.DataFrame, scale_free: bool = False) -> Verdict:
     """On "ResNet reduces redundancy", from what `judge` found; scale_free: from those measures alone.
 
-    Supported where every statement is, not supported where none is and one is contradicted; else it depends on the measure.
+    Supported where every statement is, not supported where none is and one is contradicted; else, and without statements, undecided.
     """
     counted = judged[judged["scale_free"]] if scale_free else judged
+    if counted.empty:
+        return Verdict("These nets do not tell.", None, "no statement was judged")
     true, false = ([row.says for row in counted.itertuples() if row.supported is which] for which in (True, False))
     rest = len(counted) - len(true) - len(false)
     why = f"{len(true)} of {len(counted)} statements supported, {len(false)} contradicted, {rest} undecided"
