@@ -233,6 +233,14 @@ def test_layers_that_are_not_used_once_are_named(what: str, says: str) -> None:
             responses(net, IMAGES)
 
 
+def test_an_output_that_is_overwritten_in_place_is_not_taken_for_the_layers_own() -> None:
+    """As in torchvision's VGG and AlexNet."""
+    nets = [nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(inplace), nn.Flatten(), nn.Linear(144, 4)).double() for inplace in (True, False)]
+    assert len(atlas(nets[1], IMAGES, LABELS)) == 2
+    with left_as_it_was(nets[0]), pytest.raises(InputError, match="What 0 puts out is overwritten .* inplace=False"):
+        atlas(nets[0], IMAGES, LABELS)
+
+
 def test_blocks_that_are_not_used_once_are_named() -> None:
     net = lively("resnet8")
     net.forward = lambda x: net.fc(net.layer2(net.layer1(net.layer1(net.bn1(net.conv1(x))))).mean((2, 3)).repeat(1, 2))

@@ -36,7 +36,8 @@ def atlas(net: nn.Module, images: Tensor, labels: Tensor, *, rate: float = 0.1) 
     angle: between W and W - rate dL/dW, in radians: the first update without momentum (weight decay, along W, turns nothing);
     NaN where W is zero.
     Raises InputError for a batch of one, of which batch normalisation makes nothing, or that the net cannot take otherwise; for a net without such
-    layers; and for a layer whose weights are no parameter of its own, or which a forward pass does not use once.
+    layers; and for a layer whose weights are no parameter of its own, which a forward pass does not use once, or whose output is
+    overwritten in place.
     """
     found = layers(net)
     check_weights(found)
@@ -69,11 +70,12 @@ def _backward(
         raise InputError("The gradient atlas needs one of our nets and two images or more: batch normalisation makes zeros of one alone.")
     check_batch(net, images, labels)
     outputs: dict[str, Tensor] = {}
+    versions: dict[str, int] = {}
 
     def keep(name: str, output: Tensor) -> None:
         if name in outputs:
             raise ran_twice(name)
-        outputs[name] = output
+        outputs[name], versions[name] = output, output._version
 
     hooks = [module.register_forward_hook(lambda _, __, output, name=name: keep(name, output)) for name, module in modules.items()]
     try:
@@ -85,6 +87,8 @@ def _backward(
         for hook in hooks:
             hook.remove()
     check_ran(modules, outputs)
+    if overwritten := [name for name, output in outputs.items() if output._version != versions[name]]:
+        raise InputError(f"What {overwritten[0]} puts out is overwritten by the layer after it: build the net's activations with inplace=False.")
     weights = [copies[f"{name}.weight"] for name in modules if f"{name}.weight" in copies]
     kept = [outputs[name] for name in modules]
     found = torch.autograd.grad(loss, [*kept, *weights], allow_unused=True)
