@@ -417,7 +417,7 @@ def probe(
     data: Annotated[str, typer.Option("--data", help="digits, cifar10, cifar100 or folder.")] = "digits",
     data_root: DataRoot = None,
     images: Annotated[int, typer.Option(min=2, help="How many, evenly over the part.")] = 1_000,
-    part: Annotated[str, typer.Option("--on", help="test, validation or train.")] = "test",
+    part: Annotated[str, typer.Option("--on", help="test or train.")] = "test",
     counts: Annotated[str | None, typer.Option(help="deletions and swaps: how many blocks or pairs [default: 1,2,4,8].")] = None,
     draws: Annotated[int | None, typer.Option(min=1, help="deletions, swaps and paths: random choices for each [default: 5].")] = None,
     points: Annotated[int | None, typer.Option(min=3, help="line and surface: points along a direction [default: 21].")] = None,

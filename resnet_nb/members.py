@@ -92,7 +92,7 @@ def build(found: Weights, classes: int, channels: int, *, width: int | None = No
             raise InputError(f"{found.model} comes as it was published, for 3 channels: leave --width, --norm and --conv-bias out.")
         return found.net
     described = found.described
-    options = {"width": width or described.get("width"), "norm": norm or described.get("norm", "batch"), "conv_bias": conv_bias}
+    options = {"width": described.get("width") if width is None else width, "norm": norm or described.get("norm", "batch"), "conv_bias": conv_bias}
     net = build_model(found.model, classes=classes, in_channels=channels, **options)
     load_weights(net, found.state, found.name)
     return net

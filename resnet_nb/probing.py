@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from resnet_nb import records
 from resnet_nb.commands import WHOLE
 from resnet_nb.devices import resolve_device
-from resnet_nb.errors import InputError
+from resnet_nb.errors import InputError, RunError
 from resnet_nb.evaluations import parse_source
 from resnet_nb.files import checksum
 from resnet_nb.material import normalisation_for, read_material
@@ -25,6 +26,7 @@ from resnet_nb.provenance import cpu_threads, machine
 
 DIGITS = 6  # significant, of the numbers in a table: more than rounding leaves
 BATCH = 250  # images that statistics are averaged over at a time
+MOST = 2**63 - 1  # of seeds: those after it that further directions take are still below torch's limit, 2^64
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,13 +112,18 @@ def probed(
 
     images: how many of the part, evenly over it, so that every class has its share. asked: the probe's settings by name (PROBES), None where they
     are as by default; counts as text with commas. study, source: file a record of public weights, as `evaluations.evaluate` does; said: its
-    trained_on and note. Raises InputError for unknown names, settings of another probe, and as `measure.measure` does.
+    trained_on and note. Raises InputError for unknown names, settings of another probe, and as `measure.measure` does;
+    RunError where the net computes numbers that are not finite.
     """
     asked = {name: value for name, value in (asked or {}).items() if value is not None}
     said = {name: text for name, text in (said or {}).items() if text is not None}
     settings = _settings(probe, asked)
     if (study is None) != (source is None):
         raise InputError("--study and --source go together: a record of weights says where they are public.")
+    if said and study is None:
+        raise InputError(f"--{next(iter(said)).replace('_', '-')} is for a record: give --study and --source too, or leave it out.")
+    if part == "validation":
+        raise InputError("--on validation: a probe splits no training images off, so there are none; choose test or train.")
     if study is not None:
         records.check_study(study)  # before minutes of work, not after them
         records.check_writable()
@@ -131,13 +138,14 @@ def probed(
     net = net.to(on_device, memory_format=torch.channels_last)  # as the images come
     normalisation = normalisation_for(found, material)
 
-    def chosen(name: str, count: int) -> tuple[Tensor, Tensor]:
+    def chosen(name: str, count: int, option: str) -> tuple[Tensor, Tensor]:
         tested = material.parts[name]
-        places = _evenly(len(tested.labels), count, name)
+        places = _evenly(len(tested.labels), count, name, option)
         return normalisation(tested.pictures[places]).to(on_device), torch.from_numpy(tested.labels)[places].to(on_device)
 
-    training = _mixed(chosen("train", settings["statistics"])[0]) if settings.get("statistics") else []
-    table = PROBES[probe][0](Probed(net, *chosen(part, images), training), settings)
+    training = _mixed(chosen("train", settings["statistics"], "statistics")[0]) if settings.get("statistics") else []
+    table = PROBES[probe][0](Probed(net, *chosen(part, images, "images"), training), settings)
+    _check_finite(table, probe)
     answer = {
         "probe": probe,
         "settings": {"images": images, **settings},
@@ -180,13 +188,26 @@ def _settings(probe: str, asked: Mapping[str, object]) -> dict:
         wanted["counts"] = [int(word) for word in words]
     if not 0 < wanted.get("span", 1) < float("inf") or wanted.get("statistics", 0) < 0:
         raise InputError("--span is a positive number, and --statistics a number of images, or 0.")
+    if not 0 <= wanted.get("seed", 0) <= MOST:
+        raise InputError(f"--seed {wanted['seed']}: take a whole number from 0 to {MOST}.")
     return own | wanted
 
 
-def _evenly(total: int, count: int, part: str) -> Tensor:
-    """The places of `count` of `total` images at equal distances; data sets lie in order of their classes."""
+def _check_finite(table: pd.DataFrame, probe: str) -> None:
+    """Raise RunError where a number of a probe's table is not finite: the error that stands beside such a loss is one of scores without an order."""
+    for name in table.select_dtypes("float"):
+        if lost := int((~np.isfinite(table[name])).sum()):
+            remedy = "a smaller --span, and look at the weights for" if "span" in PROBES[probe][1] else "weights without"
+            raise RunError(
+                f"The {name} is not finite in {lost} of the {len(table)} rows of the probe {probe}: take {remedy} NaN, infinite values and negative "
+                "variances (running_var)."
+            )
+
+
+def _evenly(total: int, count: int, part: str, option: str) -> Tensor:
+    """The places of `count` of `total` images at equal distances; data sets lie in order of their classes. option: which one asks for them."""
     if count > total:
-        raise InputError(f"There are {total:,} {part} images: --images {count} is more than that.")
+        raise InputError(f"There are {total:,} {part} images: --{option} {count} is more than that.")
     return torch.arange(count) * total // count
 
 

@@ -1,6 +1,7 @@
 """`resnet-nb probe`: the same table as the probe's own function, and a record that is verified and read without torch."""
 
 import json
+import math
 import shlex
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 from resnet_nb import records
 from resnet_nb.cli import app
 from resnet_nb.data import load_data
-from resnet_nb.errors import InputError
+from resnet_nb.errors import InputError, RunError
 from resnet_nb.models import build_model
 from resnet_nb.normalise import Normalisation
 from resnet_nb.probes import landscape, lesions, responses
@@ -74,8 +75,8 @@ def test_images_are_spread_over_the_classes(weights: Path) -> None:
     from resnet_nb.probing import _evenly, _mixed
 
     labels = load_data("digits").train.labels
-    assert len(set(labels[_evenly(len(labels), 40, "train")].tolist())) == 10
-    for batch in _mixed(labels[_evenly(len(labels), 500, "train")]):
+    assert len(set(labels[_evenly(len(labels), 40, "train", "images")].tolist())) == 10
+    for batch in _mixed(labels[_evenly(len(labels), 500, "train", "images")]):
         assert len(set(batch.tolist())) == 10 and len(batch) == 250
 
 
@@ -88,6 +89,13 @@ def test_images_are_spread_over_the_classes(weights: Path) -> None:
         ("deletions", ["--counts", "9"], "has 4 that keep the shape"),
         ("line", ["--span", "-1"], "positive"),
         ("lesions", ["--images", "9999"], "more than that"),
+        ("line", ["--statistics", "9999"], "--statistics 9999 is more than that"),
+        ("line", ["--seed", str(2**64)], "--seed 18446744073709551616: take a whole number from 0 to"),
+        ("surface", ["--seed", str(2**64 - 1)], "take a whole number from 0 to"),
+        ("lesions", ["--on", "validation"], "choose test or train"),
+        ("lesions", ["--width", "0"], "--width 0: a net has at least 1 channel"),
+        ("lesions", ["--note", "of mine"], "--note is for a record"),
+        ("lesions", ["--trained-on", "something"], "--trained-on is for a record"),
         ("lesions", ["--study", "a-study"], "go together"),
         ("lesions", [*SOURCE, "--weights", "akamaster:resnet14"], "local file"),
     ],
@@ -95,6 +103,25 @@ def test_images_are_spread_over_the_classes(weights: Path) -> None:
 def test_bad_input_is_told_in_a_sentence(name: str, words: list[str], says: str, weights: Path) -> None:
     with pytest.raises(InputError, match=says):
         probe(name, weights, *words)
+
+
+@pytest.mark.parametrize("name", PROBES)
+@pytest.mark.parametrize("damage", ("NaN weights", "negative variance"))
+def test_damaged_weights_are_told_in_a_sentence_and_not_as_an_error_rate(name: str, damage: str, weights: Path) -> None:
+    state = torch.load(weights)
+    if damage == "NaN weights":
+        state["layer1.0.conv1.weight"][0, 0, 0, 0] = math.nan
+    else:
+        state["layer1.0.bn1.running_var"][0] = -1
+    torch.save(state, weights)
+    with pytest.raises(RunError, match="not finite in .* rows of the probe .*running_var"):
+        probe(name, weights)
+
+
+@pytest.mark.parametrize("span", ("1e30", "1e308"))
+def test_a_span_that_leaves_the_numbers_is_told_in_a_sentence(span: str, weights: Path) -> None:
+    with pytest.raises(RunError, match="a smaller --span"):
+        probe("line", weights, "--span", span)
 
 
 def test_an_edited_table_is_found(weights: Path, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def build_model(
 
     width: channels of the first stage (the paper's 16 for CIFAR nets, 64 for ImageNet nets when None); the next stages
     double it. init: one of `nets.INITS`; norm, conv_bias, activation: as in `nets.Net`. Libraries' models keep their own layers and
-    initialisation, under `seed`. Raises InputError for a name that says nothing or two things.
+    initialisation, under `seed`. Raises InputError for a name that says nothing or two things, and for a width below 1.
     """
     spec = None if is_foreign(name) else parse(name)
     for what, value, choices in (("initialisation", init, INITS), ("normalisation", norm, NORMS), ("activation", activation, ACTIVATIONS)):
@@ -105,7 +105,9 @@ def build_model(
         torch.manual_seed(seed)
         if spec is None:
             return _library_model(name, classes, in_channels, width)
-        first = width or (64 if spec.stem == "imagenet" else 16)
+        first = (64 if spec.stem == "imagenet" else 16) if width is None else width
+        if first < 1:
+            raise InputError(f"--width {width}: a net has at least 1 channel.")
         widths = [first * 2**stage for stage in range(len(spec.blocks))]
         net = Net(
             spec.blocks, widths, spec.option, stem=spec.stem, in_channels=in_channels, classes=classes, norm=norm, conv_bias=conv_bias,

@@ -6,7 +6,7 @@ times the weights', and the angle by which one step of gradient descent turns th
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import torch
@@ -16,6 +16,7 @@ from torch.func import functional_call
 
 from resnet_nb.errors import InputError
 from resnet_nb.models.nets import Block
+from resnet_nb.probes.checks import check_batch, check_ran, check_weights, ran_twice, same_randomness
 from resnet_nb.probes.trace import layers
 
 COLUMNS = (
@@ -28,14 +29,18 @@ def atlas(net: nn.Module, images: Tensor, labels: Tensor, *, rate: float = 0.1) 
     """Every convolution and linear layer on one batch, in the order in which the net lists them: one row a layer, with COLUMNS.
 
     images: (N, C, H, W), normalised; labels: (N,) int64. The loss is the batch's mean cross-entropy. The net is used in whichever mode it is and
-    left as it was: weights, gradients, running statistics, hooks.
+    left as it was: weights, gradients, running statistics, hooks; and so are torch's generators.
 
     weight_norm: of the weights W. output_norm, output_variance: of the layer's output z, over all its entries, before normalisation.
     output_gradient: the norm of dL/dz over the batch. weight_gradient: the norm of dL/dW. scale_free: weight_gradient times weight_norm.
-    angle: between W and W - rate dL/dW, in radians: the first update without momentum (weight decay, along W, turns nothing).
-    Raises InputError for a batch of one, of which batch normalisation makes nothing, and for a net without such layers.
+    angle: between W and W - rate dL/dW, in radians: the first update without momentum (weight decay, along W, turns nothing);
+    NaN where W is zero.
+    Raises InputError for a batch of one, of which batch normalisation makes nothing, or that the net cannot take otherwise; for a net without such
+    layers; and for a layer whose weights are no parameter of its own, which a forward pass does not use once, or whose output is
+    overwritten in place.
     """
     found = layers(net)
+    check_weights(found)
     outputs, behind, slopes = _backward(net, found, images, labels)
     rows = []
     for place, (name, module) in enumerate(found.items()):
@@ -63,23 +68,33 @@ def _backward(
     """What the modules put out, the loss's gradient there, and at the weights of those that have any; nothing of the net is changed."""
     if len(images) < 2 or not modules:
         raise InputError("The gradient atlas needs one of our nets and two images or more: batch normalisation makes zeros of one alone.")
+    check_batch(net, images, labels)
     outputs: dict[str, Tensor] = {}
+    versions: dict[str, int] = {}
 
-    def keeper(name: str) -> Callable:
-        return lambda module, inputs, output: outputs.update({name: output})
+    def keep(name: str, output: Tensor) -> None:
+        if name in outputs:
+            raise ran_twice(name)
+        outputs[name], versions[name] = output, output._version
 
-    copies = {name: parameter.detach().clone().requires_grad_() for name, parameter in net.named_parameters()}
-    buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
-    hooks = [module.register_forward_hook(keeper(name)) for name, module in modules.items()]
+    hooks = [module.register_forward_hook(lambda _, __, output, name=name: keep(name, output)) for name, module in modules.items()]
     try:
-        with torch.enable_grad():
-            loss = F.cross_entropy(functional_call(net, copies | buffers, (images,)), labels)
+        with torch.inference_mode(False), torch.enable_grad(), same_randomness(net):  # clones, as those of inference mode take no part in this
+            copies = {name: parameter.detach().clone().requires_grad_() for name, parameter in net.named_parameters()}
+            buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
+            loss = F.cross_entropy(functional_call(net, copies | buffers, (images.clone(),)), labels.clone())
     finally:
         for hook in hooks:
             hook.remove()
+    check_ran(modules, outputs)
+    if overwritten := [name for name, output in outputs.items() if output._version != versions[name]]:
+        raise InputError(f"What {overwritten[0]} puts out is overwritten by the layer after it: build the net's activations with inplace=False.")
     weights = [copies[f"{name}.weight"] for name in modules if f"{name}.weight" in copies]
-    found = torch.autograd.grad(loss, [*outputs.values(), *weights])
-    return [output.detach() for output in outputs.values()], list(found[: len(outputs)]), list(found[len(outputs) :])
+    kept = [outputs[name] for name in modules]
+    found = torch.autograd.grad(loss, [*kept, *weights], allow_unused=True)
+    slopes = found[: len(kept)]
+    check_ran(modules, [name for name, slope in zip(modules, slopes, strict=True) if slope is not None])
+    return [output.detach() for output in kept], list(slopes), list(found[len(kept) :])
 
 
 def _of_output(output: Tensor, gradient: Tensor) -> tuple[float, float, float]:
@@ -88,8 +103,13 @@ def _of_output(output: Tensor, gradient: Tensor) -> tuple[float, float, float]:
 
 
 def _angle(weight: Tensor, gradient: Tensor, rate: float) -> float:
-    """The angle between `weight` and `weight - rate * gradient`, from the gradient's parts along and across: exact for tiny ones too."""
+    """The angle between `weight` and `weight - rate * gradient`, from the gradient's parts along and across: exact for tiny ones too.
+
+    NaN where `weight` is zero, which points nowhere.
+    """
     length = float(weight.norm())
+    if not length:
+        return math.nan
     along = float((weight * gradient).sum()) / length
     across = float((gradient - weight * (along / length)).norm())
     return math.atan2(rate * across, length - rate * along)
@@ -98,15 +118,17 @@ def _angle(weight: Tensor, gradient: Tensor, rate: float) -> float:
 def over_seeds(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Atlases of one architecture with several seeds as one: the geometric mean of every quantity, layer by layer.
 
-    A zero in one of them, which a gradient that underflows leaves, makes the mean zero. Raises ValueError where the layers differ.
+    A zero in one of them, which a gradient that underflows leaves, makes the mean zero, and a NaN makes it NaN. Raises ValueError where the layers
+    differ.
     """
     first, names = tables[0], ["place", "layer"]
     if any(list(table["layer"]) != list(first["layer"]) for table in tables):
         raise ValueError("The atlases are of nets with other layers: give those of one architecture.")
     stacked = pd.concat([table.assign(seed=number) for number, table in enumerate(tables)])
     logs = stacked.set_index([*names, "seed"]).map(_log)
-    return logs.groupby(names, sort=False).mean().map(math.exp).reset_index()
+    means, unknown = logs.groupby(names, sort=False).mean(), logs.isna().groupby(names, sort=False).any()  # the mean leaves NaN out
+    return means.mask(unknown).map(math.exp).reset_index()
 
 
 def _log(value: float) -> float:
-    return math.log(value) if value > 0 else -math.inf
+    return math.log(value) if value > 0 or math.isnan(value) else -math.inf

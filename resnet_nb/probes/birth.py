@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from resnet_nb.errors import InputError
 from resnet_nb.models.nets import Block, Net
+from resnet_nb.probes.checks import check_ran, ran_twice
 from resnet_nb.probes.trace import watched
 
 
@@ -92,7 +93,7 @@ def birth_shares(net: nn.Module, images: Tensor) -> pd.DataFrame:
 
     images: (N, C, H, W), normalised. branch, shortcut: the mean square of F(x), before the addition, and of what it is added to. share: branch /
     shortcut, the quotient of their squared norms. In whichever mode the net is; it is left as it was, its running statistics too.
-    Raises InputError for a net without such blocks.
+    Raises InputError for a net without such blocks, or with one that a forward pass does not use once, and for images that the net cannot take.
     """
     blocks = {name: module for name, module in net.named_modules() if isinstance(module, Block) and module.residual}
     if not blocks:
@@ -100,10 +101,13 @@ def birth_shares(net: nn.Module, images: Tensor) -> pd.DataFrame:
     squares: dict[tuple[str, str], float] = {}
 
     def keep(key: tuple[str, str], output: Tensor) -> None:
+        if key in squares:
+            raise ran_twice(key[0])
         squares[key] = float(output.double().square().mean())
 
     ends = [((name, what), module) for name, block in blocks.items() for what, module in (("branch", block.bn2), ("shortcut", block.downsample))]
     watched(net, images, [(module, partial(keep, key)) for key, module in ends])
+    check_ran(blocks, [name for name, _ in squares])
     rows = [(place, name, squares[name, "branch"], squares[name, "shortcut"]) for place, name in enumerate(blocks, 1)]
     table = pd.DataFrame(rows, columns=["place", "layer", "branch", "shortcut"])
     return table.assign(share=table["branch"] / table["shortcut"])

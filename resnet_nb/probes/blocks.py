@@ -78,10 +78,14 @@ def in_place_of(net: nn.Module, forwards: Mapping[str, Callable[[Tensor], Tensor
     known = blocks(net)
     if unknown := [name for name in forwards if name not in known]:
         raise InputError(f"The net has no block {', '.join(unknown)}: its blocks are {', '.join(known)}.")
+    own = {name: known[name].__dict__.get("forward") for name in forwards}  # a user's, or that of a context around this one
     try:
         for name, forward in forwards.items():
             known[name].forward = forward  # of the instance: the class stays as it is
         yield
     finally:
-        for name in forwards:
-            known[name].__dict__.pop("forward", None)
+        for name, forward in own.items():
+            if forward is None:
+                known[name].__dict__.pop("forward", None)
+            else:
+                known[name].forward = forward

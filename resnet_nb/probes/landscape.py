@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_nb.evaluate import average_statistics
+from resnet_nb.probes.checks import check_batch, check_seed, same_randomness
 from resnet_nb.probes.lesions import error_and_loss
 
 LEAST = 1e-10  # added to a filter's norm before it divides, as the authors do
@@ -22,8 +23,9 @@ def direction(net: nn.Module, seed: int) -> dict[str, Tensor]:
     """A random direction in the space of the weights, by the parameters' names, float64.
 
     Each filter (the first dimension of a convolution, or a row of a matrix) is drawn from N(0, 1) and given the norm of the net's own; what has one
-    dimension is zero. Drawn from `seed` in the order of the parameters.
+    dimension is zero. Drawn from `seed` in the order of the parameters. Raises InputError for a seed below 0 or above 2^64 - 1.
     """
+    check_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     found = {}
     for name, parameter in net.named_parameters():
@@ -44,7 +46,7 @@ def line(
 
     images: (N, C, H, W) normalised, labels: (N,) int64; evaluation mode. statistics: batches of normalised training images, on which batch
     normalisation's statistics are averaged anew at every point; None keeps those of the trained net, which belong to its weights alone.
-    Columns step, loss (nats), error (percent).
+    Columns step, loss (nats), error (percent). Raises InputError for a batch that the net cannot take, and as `direction` does.
     """
     points = [(step,) for step in steps]
     return _explore(net, images, labels, points, (direction(net, seed),), statistics, ["step"])
@@ -70,13 +72,17 @@ def _explore(
 ) -> pd.DataFrame:
     moved = copy.deepcopy(net)  # the net itself is not touched
     batches = None if statistics is None else list(statistics)
+    check_batch(net, images, labels)
+    for batch in batches or ():
+        check_batch(net, batch)
     centre = {name: parameter.detach().double() for name, parameter in net.named_parameters()}
     rows = []
     for point in points:
         for name, parameter in moved.named_parameters():
             parameter.copy_(centre[name] + sum(step * one[name].to(parameter.device) for step, one in zip(point, directions, strict=True)))
         if batches is not None:
-            average_statistics(moved, batches)
+            with same_randomness(moved):
+                average_statistics(moved, batches)
         error, loss = error_and_loss(moved, images, labels)
         rows.append((*point, loss, error))
     return pd.DataFrame(rows, columns=[*columns, "loss", "error"])

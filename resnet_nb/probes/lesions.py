@@ -2,10 +2,10 @@
 
 A residual block is replaced by its shortcut, a plain one by nothing. Batch normalisation keeps its running statistics, as in the paper.
 Images are normalised floats (N, C, H, W), labels int64 (N,); errors are in percent (top-1), losses mean cross-entropies in nats, both in
-evaluation mode. Every function leaves the net as it was.
+evaluation mode. Every function leaves the net as it was, and raises InputError for a batch that the net cannot take.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from resnet_nb.errors import InputError
 from resnet_nb.evaluate import evaluation_mode
 from resnet_nb.probes.blocks import blocks, changes_shape, in_place_of, is_residual, stage_of, without_branch
+from resnet_nb.probes.checks import check_batch, check_ran, check_seed
 
 BATCH = 250  # images at a time
 INTACT = "none"
@@ -26,7 +27,8 @@ INTACT = "none"
 
 @torch.no_grad()
 def error_and_loss(net: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Top-1 error in percent and mean cross-entropy in nats, in evaluation mode."""
+    """Top-1 error in percent and mean cross-entropy in nats, in evaluation mode. Raises InputError for a batch that the net cannot take."""
+    check_batch(net, images, labels)
     with evaluation_mode(net):
         return _rates(torch.cat([net(batch) for batch in images.split(BATCH)]), labels)
 
@@ -52,13 +54,15 @@ def deleted(net: nn.Module, names: Iterable[str]) -> AbstractContextManager[None
 @torch.no_grad()
 def delete_each(net: nn.Module, images: Tensor, labels: Tensor) -> pd.DataFrame:
     """Each block deleted alone, after the intact net, whose block is "none" and whose stage 0. Columns block, stage, downsampling, error, loss."""
+    check_batch(net, images, labels)
     names, known = deletable(net), blocks(net)
     scores: dict[str, list[Tensor]] = {name: [] for name in (INTACT, *names)}
     with evaluation_mode(net):
         for batch in images.split(BATCH):
             inputs: dict[str, Tensor] = {}
-            with in_place_of(net, {name: partial(_keeping, inputs, name, block) for name, block in known.items()}):
+            with in_place_of(net, {name: partial(_keeping, inputs, name, block.forward) for name, block in known.items()}):
                 scores[INTACT].append(net(batch))
+            check_ran(known, inputs)
             for name in names:
                 with in_place_of(net, _resumed(known, name, inputs[name])):
                     scores[name].append(net(batch))
@@ -67,9 +71,9 @@ def delete_each(net: nn.Module, images: Tensor, labels: Tensor) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["block", "stage", "downsampling", "error", "loss"])
 
 
-def _keeping(inputs: dict[str, Tensor], name: str, block: nn.Module, x: Tensor) -> Tensor:
+def _keeping(inputs: dict[str, Tensor], name: str, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     inputs[name] = x
-    return type(block).forward(block, x)
+    return forward(x)
 
 
 def _resumed(known: dict[str, nn.Module], name: str, x: Tensor) -> dict:
@@ -85,6 +89,8 @@ def delete_random(
 
     Raises InputError for more blocks than there are.
     """
+    check_batch(net, images, labels)
+    check_seed(seed)
     names = deletable(net, downsampling=False)
     if max(counts) > len(names):
         raise InputError(f"{max(counts)} blocks cannot be deleted: the net has {len(names)} that keep the shape.")
@@ -104,6 +110,8 @@ def swap_random(net: nn.Module, images: Tensor, labels: Tensor, counts: Sequence
     Columns swaps, draw, tau (Kendall's, between the blocks' old and new order, 1 where nothing moved), error, loss. Raises InputError for a net
     without two such blocks in a stage.
     """
+    check_batch(net, images, labels)
+    check_seed(seed)
     order = list(blocks(net))
     movable = deletable(net, downsampling=False)
     pairs = [(one, other) for place, one in enumerate(movable) for other in movable[place + 1 :] if stage_of(one) == stage_of(other)]
@@ -124,4 +132,4 @@ def swap_random(net: nn.Module, images: Tensor, labels: Tensor, counts: Sequence
 
 def _forwards(net: nn.Module, runs: dict[str, str]) -> dict:
     known = blocks(net)
-    return {place: partial(type(known[name]).forward, known[name]) for place, name in runs.items() if name != place}
+    return {place: known[name].forward for place, name in runs.items() if name != place}

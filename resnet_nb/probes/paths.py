@@ -5,6 +5,7 @@ The gradient at the input is the sum over all 2^L choices. A path's length is th
 
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import chain
 from math import comb
 
 import numpy as np
@@ -12,27 +13,32 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from resnet_nb.errors import InputError
 from resnet_nb.evaluate import evaluation_mode
 from resnet_nb.probes.blocks import activation, blocks, branch, in_place_of, is_residual, shortcut
+from resnet_nb.probes.checks import check_batch, check_seed
 
 
 def path_gradient(net: nn.Module, images: Tensor, labels: Tensor, branches: Iterable[str]) -> Tensor:
     """The part of the gradient of the summed cross-entropy at `images` that runs through the branches of the named blocks, and elsewhere through
     the shortcuts; the same shape as images. The forward pass is the net's own, in evaluation mode.
 
-    Raises InputError for a net with blocks that have no shortcut, and for a name that no block has.
+    Raises InputError for a net with blocks that have no shortcut, for a name that no block has, and for a batch that the net cannot take.
     """
+    check_batch(net, images, labels)
     known, taken = blocks(net), set(branches)
     if not all(is_residual(block) for block in known.values()):
         raise InputError("A plain net has one path alone, through every block: take a residual net.")
     if unknown := taken - known.keys():
         raise InputError(f"The net has no block {', '.join(sorted(unknown))}: its blocks are {', '.join(known)}.")
     forwards = {name: partial(_one_way, block, name in taken) for name, block in known.items()}
-    entry = images.detach().requires_grad_()
-    with torch.enable_grad(), evaluation_mode(net), in_place_of(net, forwards):
-        loss = F.cross_entropy(net(entry), labels, reduction="sum")
+    with torch.inference_mode(False), torch.enable_grad(), evaluation_mode(net), in_place_of(net, forwards):
+        entry = images.detach().clone().requires_grad_()
+        tensors = chain(net.named_parameters(), net.named_buffers())
+        clones = {name: tensor.detach().clone() for name, tensor in tensors if tensor.is_inference()}  # which take no part in gradients themselves
+        loss = F.cross_entropy(functional_call(net, clones, (entry,)), labels.clone(), reduction="sum")
         return torch.autograd.grad(loss, entry)[0]
 
 
@@ -48,8 +54,10 @@ def path_lengths(
 
     images: (N, C, H, W), normalised; lengths: 0 to the number of blocks, every one where None. Columns length; paths, how many there are; norm, of
     one path's gradient, the mean over images and `draws` paths; total, paths times norm; share, of the sum of all totals. Norms of paths add
-    up to more than the gradient's own, whose parts partly cancel: a share is one of magnitudes.
+    up to more than the gradient's own, whose parts partly cancel: a share is one of magnitudes. Raises InputError as `path_gradient` does.
     """
+    check_batch(net, images, labels)
+    check_seed(seed)
     names = list(blocks(net))
     rows = []
     for length in range(len(names) + 1) if lengths is None else lengths:

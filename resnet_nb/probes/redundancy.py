@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from resnet_nb.errors import InputError
+from resnet_nb.probes.checks import check_batch, same_randomness
 from resnet_nb.similarity import Moments, between, cka, hsic, within
 
 KINDS = ("state", "branch", "change")
@@ -146,10 +147,11 @@ def moments(
     images: (N, C, H, W) float, normalised, on the net's device, `chunk` at a time. HSIC is averaged over the chunks (Nguyen et al. 2021, arXiv
     2010.15327), nothing else depends on them; a chunk of three images or fewer has none. In evaluation mode;
     batch_statistics: with the statistics of all images together instead, which a net that was never trained needs; they then go through the net
-    at once. The net is left as it was, in whichever mode it is.
+    at once. The net is left as it was, in whichever mode it is. Raises InputError for images that the net cannot take.
     """
+    check_batch(net, images)
     stages, collector = blocks(net), _Collector()
-    with torch.no_grad(), _mode(net, batch_statistics), _followed(stages, collector):
+    with torch.no_grad(), same_randomness(net), _mode(net, batch_statistics), _followed(stages, collector):
         chunks = 1 if batch_statistics else -(-len(images) // chunk)
         for part in (images[start::chunks] for start in range(chunks)):  # every so-manieth: data sets lie in order of their classes
             functional_call(net, {name: buffer.clone() for name, buffer in net.named_buffers()}, (part,))

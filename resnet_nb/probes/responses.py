@@ -15,6 +15,7 @@ from resnet_nb.errors import InputError
 from resnet_nb.evaluate import evaluation_mode
 from resnet_nb.models.nets import Net
 from resnet_nb.probes.blocks import blocks, branch, is_residual, shortcut, stage_of
+from resnet_nb.probes.checks import check_batch, check_ran
 from resnet_nb.probes.trace import responses
 
 
@@ -22,10 +23,13 @@ def layer_responses(net: nn.Module, images: Tensor) -> pd.DataFrame:
     """The standard deviation of each convolution's response, in evaluation mode, as in Figure 7: after normalisation, before ReLU and addition.
 
     images: (N, C, H, W), normalised. Columns layer (its name), place (from 1, in the net's order), response. Projections are left out.
+    Raises InputError as `trace.responses` does, and for a net none of whose convolutions is called conv1 or the like.
     """
     with evaluation_mode(net):
         found = responses(net, images)
     names = [name for name in found if name.split(".")[-1].startswith("conv")]
+    if not names:
+        raise InputError(f"A {type(net).__name__} has no convolution that is called conv1 or the like: use a plain net or a ResNet.")
     return pd.DataFrame([(name, place, found[name]) for place, name in enumerate(names, 1)], columns=["layer", "place", "response"])
 
 
@@ -34,8 +38,9 @@ def branch_shares(net: nn.Module, images: Tensor) -> pd.DataFrame:
     """How large each residual block's branch is beside what its shortcut passes on, in evaluation mode, on normalised images (N, C, H, W).
 
     Columns block, stage, branch and shortcut (root mean squares over images, channels and positions), ratio (branch over shortcut). A block whose
-    last scale is zero has the ratio 0. Raises InputError for a plain net, which adds nothing.
+    last scale is zero has the ratio 0. Raises InputError for a plain net, which adds nothing, and for images that the net cannot take.
     """
+    check_batch(net, images)
     known = blocks(net)
     if not all(is_residual(block) for block in known.values()):
         raise InputError("A plain net's blocks have no shortcut to compare with: take a residual net.")
@@ -46,6 +51,7 @@ def branch_shares(net: nn.Module, images: Tensor) -> pd.DataFrame:
     try:
         with evaluation_mode(net):
             net(images)
+            check_ran(known, inputs)
             rows = [(name, stage_of(name), _rms(branch(block, inputs[name])), _rms(shortcut(block, inputs[name]))) for name, block in known.items()]
     finally:
         for hook in hooks:

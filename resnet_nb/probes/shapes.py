@@ -5,14 +5,16 @@ import torch
 from torch import Tensor, nn
 
 from resnet_nb.evaluate import evaluation_mode
+from resnet_nb.probes.checks import check_batch
 
 
 def shapes(block: nn.Module, x: Tensor) -> pd.DataFrame:
     """Every module inside `block` that has no parts, in the order in which it runs on x (N, C, H, W), in evaluation mode.
 
     Columns module (its name), kind (its class), channels, side, parameters. Functions such as ReLU and the addition are no modules; the last row,
-    "output", is the block's.
+    "output", is the block's. Raises InputError for an x that the block cannot take.
     """
+    check_batch(block, x)
     rows: list[tuple] = []
     inner = {name: module for name, module in block.named_modules() if name and not list(module.children())}
 
