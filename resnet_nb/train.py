@@ -96,6 +96,8 @@ def fit(
         run = Run(net, data.to(place), recipe, seed, place, iterations or recipe.iterations, deterministic, compiled, trace)
         if folder is not None:
             run.resume(folder, progress)
+        if compiled and progress:
+            Progress.say("compiling each kind of block first: seconds on a GPU, a minute or more on a CPU")
         run.go(folder, checkpoint_seconds, progress, on_point, until)
         return run.finish()
 
