@@ -51,6 +51,11 @@ Normalise = Annotated[str | None, typer.Option(help="Measure on the training ima
 GivenNorm = Annotated[str | None, typer.Option("--norm", help="batch or none, as for train [default: beside the weights, or batch].")]
 ConvBias = Annotated[bool, typer.Option("--conv-bias", help="The convolutions have biases beside batch normalisation.")]
 
+PublicStudy = Annotated[str | None, typer.Option(help="File a record of public weights under results/STUDY/; needs --source.")]
+Source = Annotated[str | None, typer.Option(help="Where the weights are public: github:OWNER/REPOSITORY@COMMIT:PATH.")]
+TrainedOn = Annotated[str | None, typer.Option(help='For the record, in words: "45,000 of the 50,000 training images".')]
+Note = Annotated[str | None, typer.Option(help="For the record, in words: what else sets the training apart.")]
+
 Compiled = Annotated[
     bool, typer.Option("--compiled", help="Fuse each block by torch.compile: some seconds for each kind of block; no gain measured on a CPU.")
 ]
@@ -216,10 +221,10 @@ def evaluate(
     workers: Annotated[int | None, typer.Option(min=1, help="Threads that decode photographs [default: half the processors].")] = None,
     out: Annotated[Path | None, typer.Option(help="A folder for the answer; a run that was stopped goes on from what is finished there.")] = None,
     save_scores: Annotated[Path | None, typer.Option(help="A file .npz for the scores of every view; goes on as --out does.")] = None,
-    study: Annotated[str | None, typer.Option(help="File a record of public weights under results/STUDY/; needs --source.")] = None,
-    source: Annotated[str | None, typer.Option(help="Where the weights are public: github:OWNER/REPOSITORY@COMMIT:PATH.")] = None,
-    trained_on: Annotated[str | None, typer.Option(help='For the record, in words: "45,000 of the 50,000 training images".')] = None,
-    note: Annotated[str | None, typer.Option(help="For the record, in words: what else sets the training apart.")] = None,
+    study: PublicStudy = None,
+    source: Source = None,
+    trained_on: TrainedOn = None,
+    note: Note = None,
     device: Device = "auto",
     threads: Threads = None,
     download: Download = False,
@@ -432,10 +437,10 @@ def probe(
     norm: GivenNorm = None,
     conv_bias: ConvBias = False,
     image_size: ImageSize = None,
-    study: Annotated[str | None, typer.Option(help="File a record of public weights under results/STUDY/; needs --source.")] = None,
-    source: Annotated[str | None, typer.Option(help="Where the weights are public: github:OWNER/REPOSITORY@COMMIT:PATH.")] = None,
-    trained_on: Annotated[str | None, typer.Option(help='For the record, in words: "45,000 of the 50,000 training images".')] = None,
-    note: Annotated[str | None, typer.Option(help="For the record, in words: what else sets the training apart.")] = None,
+    study: PublicStudy = None,
+    source: Source = None,
+    trained_on: TrainedOn = None,
+    note: Note = None,
     device: Device = "auto",
     threads: Threads = None,
     download: Download = False,
