@@ -63,7 +63,7 @@ MaxMinutes = Annotated[float | None, typer.Option(help="Stop safely after so lon
 
 INIT_HELP = (
     "he-fan-in, he-fan-out, glorot, orthogonal, delta-orthogonal, pytorch (its layers' default), small, zero-last-scale, "
-    "or grown:plain20: a trained plain-20, deepened."
+    "or grown:plain20: a trained plain-20, deepened; grown:plain20@STUDY: the one whose weights that study keeps."
 )
 
 ClassNames = Annotated[

@@ -54,7 +54,7 @@ def run_name(record: dict) -> str:
     recipe = record["recipe"]
     words += [recipe["name"].replace(",", "-").replace("=", "")]
     words += [f"w{model['width']}"] if model["width"] is not None else []
-    words += [model["init"].replace(":", "-")] if model["init"] != "he-fan-in" else []
+    words += [re.sub("[:@]", "-", model["init"])] if model["init"] != "he-fan-in" else []
     words += [f"norm-{model['norm']}"] if "norm" in model else []
     words += [f"i{record['iterations']}"] if record["iterations"] != recipe["iterations"] else []
     return "-".join([*words, *split, f"s{record['seed']}"])

@@ -18,6 +18,7 @@ from resnet_nb.data import Data
 from resnet_nb.data.training import PhotoData
 from resnet_nb.devices import resolve_device
 from resnet_nb.errors import InputError
+from resnet_nb.files import checksum
 from resnet_nb.kept import TRACE, WEIGHTS
 from resnet_nb.models import BOTTLENECKS, build_model, check_usable, count_parameters, is_foreign, parse
 from resnet_nb.models.nets import Net
@@ -130,14 +131,15 @@ def train(
     if not plan.recipe.crop:
         sizes_of(*data.image_size, plan.recipe.scales)  # and a folder is claimed for what can be trained alone
     shallow = (out or Path("runs")) / "shallow"
+    identity = plan.identity(data) | {key: described[key] for key in ("init_sha256",) if key in described}
     out = out or Path("runs") / records.run_name(_outline(plan, data, described))
-    with ranks.joined(device), SharedFolder(RunFolder(out, plan.identity(data), fresh=fresh), ranks) as folder:
+    with ranks.joined(device), SharedFolder(RunFolder(out, identity, fresh=fresh), ranks) as folder:
         record, new = folder.record(), False
         if record is None:
             new = True
             how = {"checkpoint_seconds": checkpoint_seconds, "progress": progress, "until": until}
             begun = folder.load_checkpoint() is not None
-            net = _initial_net(plan, data, None if begun else shallow, device=device, fresh=fresh, compiled=compiled, **how)
+            net = _initial_net(plan, data, described["width"], None if begun else shallow, device=device, fresh=fresh, compiled=compiled, **how)
             how |= {"ranks": ranks, "workers": workers} if plan.recipe.crop else {"compiled": compiled, "trace": plan.trace}
             done = (photo_training.fit if plan.recipe.crop else fit)(
                 net, data, plan.recipe, plan.seed, device, iterations=plan.iterations, folder=folder, deterministic=plan.deterministic, **how
@@ -208,12 +210,16 @@ def _resized(plan: Plan, data: Data) -> bool:
     return data.name == "folder" and not plan.recipe.crop and len(set(data.image_size)) == 1
 
 
-def _initial_net(plan: Plan, data: Data, shallow: Path | None, **how: object) -> torch.nn.Module:
+def _initial_net(plan: Plan, data: Data, width: int | None, shallow: Path | None, **how: object) -> torch.nn.Module:
     """The net as the run begins with it. shallow: where what a grown net begins with is trained; None where a checkpoint holds the weights."""
     name = grow.shallow_net(plan.init, plan.model)
     if name is None:
         return _build(plan, data, plan.init)
-    weights = shallow and _shallow_weights(name, plan, data, shallow, **how)
+    kept = grow.kept_weights(plan.init, data, width=width, seed=plan.seed)
+    if kept is not None:
+        weights = grow.read_kept(kept)
+    else:
+        weights = shallow and _shallow_weights(name, plan, data, shallow, **how)
     return grow.deepened(name, parse(plan.model), data, width=plan.width, seed=plan.seed, weights=weights)
 
 
@@ -254,13 +260,16 @@ def _model(plan: Plan, data: Data) -> dict:
     net = _build(plan, data, "he-fan-in" if grown else plan.init)
     if not isinstance(net, Net):
         check_usable(net, plan.model, (data.channels, *data.image_size), len(data.classes))
+    width = plan.width or getattr(getattr(net, "conv1", None), "out_channels", None)
+    kept = grow.kept_weights(plan.init, data, width=width, seed=plan.seed) if grown else None
     return {
         "name": plan.model,
-        "width": plan.width or getattr(getattr(net, "conv1", None), "out_channels", None),
+        "width": width,
         "in_channels": data.channels,
         "classes": len(data.classes),
         "parameters": count_parameters(net),
         "init": plan.init,
+        **({"init_sha256": checksum(kept)} if kept else {}),
         **_changed_norm(plan.norm),
     }
 

@@ -12,6 +12,8 @@ from resnet_nb import grow, records, runs
 from resnet_nb.data import Data
 from resnet_nb.errors import InputError
 from resnet_nb.evaluate import scores
+from resnet_nb.files import checksum
+from resnet_nb.kept import read_weights_file, weights_file
 from resnet_nb.models import build_model, parse
 from resnet_nb.normalise import Normalisation
 from resnet_nb.recipes import Recipe, get_recipe
@@ -158,3 +160,49 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(
 def test_a_net_grows_from_its_own_kind_alone(model: str, init: str) -> None:
     with pytest.raises(InputError, match="grown from a net of its own kind"):
         grow.shallow_net(init, model)
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A results folder whose study `first` keeps the weights of plain-8, seed 1, and holds seed 2 without them."""
+    results = tmp_path / "results"
+    monkeypatch.setattr(records, "results_dir", lambda: results)
+    monkeypatch.setattr(records, "check_writable", lambda: None)
+    for seed, keep in ((1, True), (2, False)):
+        shallow = runs.plan("plain8", RECIPE, seed, width=4)
+        runs.train(shallow, small_data(), tmp_path / f"s{seed}", device="cpu", progress=False, study="first", keep_weights=keep)
+    return results
+
+
+def from_study(seed: int = 1, width: int = 4, study: str = "first") -> runs.Plan:
+    return runs.plan("plain20", RECIPE, seed, width=width, init=f"grown:plain8@{study}")
+
+
+def test_a_net_grown_from_a_study_begins_with_the_weights_kept_there_and_trains_no_other(kept: Path, tmp_path: Path) -> None:
+    data = small_data()
+    record, folder, _ = runs.train(from_study(), data, tmp_path / "run", device="cpu", progress=False, study="second")
+    (file,) = (kept / "first").glob("*.weights.npz")
+    assert record["model"]["init_sha256"] == checksum(file) and "--init grown:plain8@first" in record["command"]
+    assert not (folder / "shallow").exists() and (kept / "second" / f"{records.run_name(record)}.json").exists()
+    # the same by hand: what was trained, rounded as the file rounds it, deepened and trained on
+    trained = {name: w.half().float() if w.ndim > 1 else w for name, w in weights(tmp_path / "s1").items()}
+    by_hand = grow.deepened("plain8", parse("plain20"), data, width=4, seed=1, weights=trained)
+    assert_same(weights(folder), fit(by_hand, data, RECIPE, 1, "cpu", progress=False).net.state_dict())
+
+
+def test_other_weights_in_the_study_are_another_run(kept: Path, tmp_path: Path) -> None:
+    (file,) = (kept / "first").glob("*.weights.npz")
+    again = {"device": "cpu", "progress": False}
+    with pytest.raises(RunStopped):
+        runs.train(from_study(), small_data(), tmp_path / "run", until=lambda step: step == 2, **again)
+    arrays, mean, about = read_weights_file(file)
+    file.write_bytes(weights_file({name: array + 1 for name, array in arrays.items()}, mean, about))
+    with pytest.raises(InputError, match="another run"):
+        runs.train(from_study(), small_data(), tmp_path / "run", **again)
+
+
+@pytest.mark.parametrize("change", [{"seed": 2}, {"seed": 3}, {"width": 8}, {"study": "absent"}])
+def test_weights_that_no_study_keeps_are_named_before_anything_is_written(kept: Path, tmp_path: Path, change: dict) -> None:
+    with pytest.raises(InputError, match="holds no weights of a plain8 of seed .* leave @.* out"):
+        runs.train(from_study(**change), small_data(), tmp_path / "run", device="cpu", progress=False)
+    assert not (tmp_path / "run").exists()
