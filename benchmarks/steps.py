@@ -30,9 +30,8 @@ def depth_of(model: str) -> int:
     return int(re.search(r"\d+", model)[0])
 
 
-def alone(model: str, images: Images, device: torch.device, precision: str, path: str, steps: int) -> float:
-    """Seconds a step."""
-    step = steps_of(model, images, device, precision, path)
+def seconds_a_step(step: Callable[[], None], device: torch.device, steps: int) -> float:
+    """Of so many steps, after those in which a graph is captured."""
     for _ in range(WARM + 2):
         step()
     synchronise(device)
@@ -82,7 +81,7 @@ def report(models: Sequence[str], together: Sequence[str], device: torch.device,
     for model in models:
         for precision in PRECISIONS:
             for path in paths:
-                took = alone(model, images, device, precision, path, steps)
+                took = seconds_a_step(steps_of(model, images, device, precision, path), device, steps)
                 say(f"{model:9} {precision:9} {path:15} {1000 * took:8.3f} ms a step {BATCH / took:9.0f} images/s {STEPS * took:7.0f} s a run")
     for precision in PRECISIONS if device.type == "cuda" else ():
         for path in SIDE_BY_SIDE:
