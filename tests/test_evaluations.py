@@ -242,10 +242,10 @@ def test_the_recorded_test_errors_are_those_that_the_repositories_publish() -> N
     assert table.set_index("repository")["trained_on"].to_dict() == TRAINED_ON
 
 
-def test_the_readmes_protocol_errors_are_those_of_the_record() -> None:
+def test_the_protocol_errors_of_the_page_on_testing_are_those_of_the_record() -> None:
     (record,) = records.load_study("public-protocols")
     one, ten, dense = (f"{row['top1_error']:.2f}" for row in record["results"])
     assert [row["protocol"] for row in record["results"]] == ["1-crop", "10-crop", "dense"] and record["results"][2]["settings"]["scales"] == [40]
-    said = (Path(__file__).parents[1] / "README.md").read_text()
+    said = " ".join((Path(__file__).parents[1] / "docs" / "testing.md").read_text().split())
     assert f"akamaster's ResNet-20 gives {one} % with one view of the CIFAR-10 test images, {ten} % with ten crops" in said
     assert f"{dense} % as whole pictures enlarged to 40 pixels" in said
