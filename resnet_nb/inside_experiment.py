@@ -35,13 +35,14 @@ def train_and_probe(
 
 
 def run_and_probe(
-    models: Sequence[str], data: Data, recipe: Recipe, seed: int = 0, *, device: str = "auto", out: Path | str = "runs"
+    models: Sequence[str], data: Data, recipe: Recipe, seed: int = 0, *, width: int | None = None, device: str = "auto", out: Path | str = "runs"
 ) -> dict[str, pd.DataFrame]:
     """The same with a run folder each under `out`, for runs of hours: what is finished is read, what was stopped goes on."""
     found = []
     for model in models:
-        folder = runs.train(runs.plan(model, recipe, seed), data, Path(out) / f"{model}-{data.name}-{recipe.name}-s{seed}", device=device)[1]
-        net = build_model(model, classes=len(data.classes), in_channels=data.channels)
+        planned = runs.plan(model, recipe, seed, width=width)
+        folder = runs.train(planned, data, Path(out) / f"{model}-{data.name}-{recipe.name}-s{seed}", device=device)[1]
+        net = build_model(model, classes=len(data.classes), in_channels=data.channels, width=width)
         load_weights(net, read_weights(folder / "weights.pt"))
         normalisation = Normalisation.measured(data.train, recipe.normalise)
         found.append(_probed(net, model, seed, normalisation(data.test.images), data.test.labels))
