@@ -74,7 +74,7 @@ def test_paths_leave_the_net_as_it_was(training: bool) -> None:
 
 
 def test_a_plain_net_and_an_unknown_block_are_refused() -> None:
-    with pytest.raises(InputError, match="one path"):
+    with pytest.raises(InputError, match="plain net's blocks add nothing"):
         path_lengths(lively("plain8"), IMAGES, LABELS)
     with pytest.raises(InputError, match="no block layer9.9"):
         path_gradient(lively("resnet8"), IMAGES, LABELS, ["layer9.9"])
