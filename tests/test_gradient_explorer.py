@@ -73,6 +73,17 @@ def test_a_kept_net_stays_until_it_is_cleared(box: ipywidgets.Widget) -> None:
     assert picture(box) == alone
 
 
+def test_four_nets_are_kept_and_no_more(box: ipywidgets.Widget, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    draw = gradient_explorer.microscope
+    monkeypatch.setattr(gradient_explorer, "microscope", lambda curves, title: drawn.append(curves) or draw(curves, title))
+    for depth in (8, 14, 20, 32, 44):
+        found(box, "Depth").value = depth
+        found(box, "Keep").click()
+    found(box, "Depth").value = 56
+    assert [curve.label.split()[1].rstrip(":") for curve in drawn[-1]] == ["14", "20", "32", "44", "56"]  # the oldest went
+
+
 def test_a_net_that_cannot_be_is_a_sentence_and_one_without_gradients_too(box: ipywidgets.Widget) -> None:
     found(box, "Initialisation").value = "zero-last-scale"
     assert "for residual nets with batch normalisation" in status(box)

@@ -97,6 +97,32 @@ def test_a_swap_is_a_net_with_its_blocks_exchanged_and_tau_counts_the_pairs_out_
         swap_random(lively("resnet8"), IMAGES, LABELS, (1,))
 
 
+def test_many_swaps_are_one_order_of_the_same_blocks() -> None:
+    """Each of the 24 orders within stages is built by hand; none has a block twice, and its parity is that of the number of swaps."""
+    net = lively("resnet20")
+    names, orders = list(blocks(net)), {}
+    within = [itertools.permutations(range(3)), itertools.permutations(range(1, 3)), itertools.permutations(range(1, 3))]
+    for first, second, third in itertools.product(*within):
+        built, order = copy.deepcopy(net), [*first, 3, *(3 + place for place in second), 6, *(6 + place for place in third)]
+        for stage, count in ((1, 0), (2, 3), (3, 6)):
+            old = list(getattr(net, f"layer{stage}"))
+            setattr(built, f"layer{stage}", nn.Sequential(*(copy.deepcopy(old[place - count]) for place in order[count : count + 3])))
+        wrong = sum(x > y for x, y in itertools.combinations(order, 2))
+        orders[round(error_and_loss(built, IMAGES, LABELS)[1], 10)] = 1 - 2 * wrong / 36, wrong % 2
+    assert len(orders) == 24 and len(names) == 9
+    for row in swap_random(net, IMAGES, LABELS, (2, 3, 6), draws=12).itertuples():
+        tau, odd = orders[round(row.loss, 10)]
+        assert row.tau == pytest.approx(tau) and odd == row.swaps % 2
+
+
+def test_what_comes_before_a_deleted_block_is_not_computed_again() -> None:
+    net, runs = lively("resnet20"), []
+    for name, block in blocks(net).items():
+        block.conv1.register_forward_hook(lambda *_, name=name: runs.append(name))
+    delete_each(net, IMAGES, LABELS)
+    assert [runs.count(name) for name in blocks(net)] == [1 + place for place in range(9)]  # intact, and with each of those before it deleted
+
+
 @pytest.mark.parametrize("training", (True, False))
 @pytest.mark.parametrize("name", ("resnet20", "plain20"))
 def test_lesions_leave_the_net_as_it_was(name: str, training: bool) -> None:

@@ -252,6 +252,10 @@ def test_the_probe_gives_what_whole_activations_give(name: str) -> None:
         else:
             assert math.isnan(row["cka"]) and math.isnan(row["unexplained"])
         last[kind] = block, array
+    found = moments(net, images)[0]
+    for kind, block, array, _ in by_hand(net, images):
+        assert found[kind, block].mean == pytest.approx(array.mean(0), rel=1e-4, abs=1e-6), (kind, block)  # its sign too, which no measure shows
+        assert found[kind, block].covariance == pytest.approx(cov(array), rel=1e-3, abs=1e-6) and found[kind, block].count == len(array)
     assert seen == 4 + 3 + 1 and len(table) == 7 + 6 + 4 and table.reset_index()["stage"].max() == 3
     # pairs in stages 1, 2, 3: states 2 + 1 + 1 (the stem's output precedes block 1), branches 1 each, changes 1 + 0 + 0
 

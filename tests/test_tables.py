@@ -1,5 +1,6 @@
 """Recorded tables: what is written is read, and what is damaged, undescribed or not listed is found."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,7 @@ from resnet_nb import records
 from resnet_nb.errors import InputError
 
 ABOUT = {"what": "Two numbers", "command": "python -c ...", "provenance": {"package": "0"}}
+EMPTY = f"# {json.dumps(ABOUT)}\nname,value\n"
 TABLE = pd.DataFrame({"name": ["a", "b"], "value": [0.1234567, float("nan")]})
 
 
@@ -44,7 +46,7 @@ def test_an_edited_number_is_found(filed: Path) -> None:
     assert problem.kind == "edited"
 
 
-@pytest.mark.parametrize("content", ["", "name,value\na,1\n", "# {}\nname\na\n", '# {"what": 1}\nname\na\n', "# [1]\nname\na\n"], ids=repr)
+@pytest.mark.parametrize("content", ["", "name,value\na,1\n", "# {}\nname\na\n", '# {"what": 1}\nname\na\n', "# [1]\nname\na\n", EMPTY], ids=repr)
 def test_what_is_no_table_is_refused_and_found(filed: Path, content: str) -> None:
     filed.write_text(content)
     with pytest.raises(InputError, match="table"):
