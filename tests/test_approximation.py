@@ -182,6 +182,12 @@ def test_the_rate_is_chosen_by_training_loss_for_each_form_and_target() -> None:
     assert dict(chosen.groupby("form")["rate"].first()) == {"wide": 0.01, "deep": 0.1} and len(chosen) == 6
 
 
+def test_one_seed_that_fails_at_a_rate_does_not_rule_it_out() -> None:
+    """By the median loss; the mean and the worst would choose the other rate."""
+    table = fits({("wide", 8): [0.1, 0.1, 0.9], ("deep", 8): [0.1, 0.1, 0.9]})
+    assert set(verdicts.best_rate(pd.concat([table, table.assign(rate=0.1, loss=0.2)]))["rate"]) == {0.01}
+
+
 def test_the_figure_sets_the_smooth_curve_apart() -> None:
     errors = {(form, pieces): [0.01, 0.02] for form in runs.FORMS for pieces in (0, 2, 8)}
     drawn = figures.approximation_errors(hand.by_hand(range(1, 4)), fits(errors), "A finding")

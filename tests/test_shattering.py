@@ -52,6 +52,19 @@ def test_weights_have_the_variances_that_they_are_said_to_have(init: str, varian
     assert all(np.var(offset) == pytest.approx(offsets, rel=0.3) for _, offset in inner)
 
 
+def test_by_itself_a_net_is_as_wide_and_seen_at_as_many_inputs_as_the_module_says() -> None:
+    assert np.array_equal(gradient(2), gradient(2, norm="batch", shortcut=None, init="he", width=200, inputs=256)) and gradient(2).shape == (256,)
+    assert not np.array_equal(gradient(2), gradient(2, seed=1)) and autocorrelation(1, seeds=1).shape == (31,)
+
+
+def test_telling_nets_are_what_their_names_say() -> None:
+    for name, net in shattering.TELLING.items():
+        expected = {"layers": int(name.split()[0]), "norm": "batch" if "normalised" in name else "none"}
+        if "residual" in name:
+            expected["shortcut"] = 0.1 if "branch times 0.1" in name else 1.0
+        assert net == (expected | {"init": "textbook"} if "textbook" in name else expected), name
+
+
 def test_without_normalisation_the_gradient_is_that_of_finite_differences() -> None:
     """f is piecewise linear, so its slope between neighbouring inputs of a fine grid is the gradient but at the kinks."""
     (first, offset), *others = shattering._weights(3, 0, "he", 10)
