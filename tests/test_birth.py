@@ -77,6 +77,7 @@ def test_shares_are_those_of_the_blocks_taken_apart_and_leave_the_net_as_it_was(
     found = birth_shares(net, images())
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
     assert not any(module._forward_hooks for module in net.modules())
+    assert found["place"].tolist() == [1, 2, 3, 4, 5, 6] and found["layer"].tolist()[::5] == ["layer1.0", "layer3.1"]
     x = F.relu(net.bn1(net.conv1(images())))
     for row, block in zip(found.itertuples(), (m for m in net.modules() if isinstance(m, Block)), strict=True):
         branch = block.bn2(block.conv2(F.relu(block.bn1(block.conv1(x)))))
