@@ -72,14 +72,14 @@ def train(
     planned = runs.plan(asked["model"], recipe, asked["seed"], **chosen("iterations", "width", "init", "deterministic", "norm", "trace"))
     ranks = launched()
     device = ranks.device(asked["device"])
-    data = _data(planned.recipe, asked, read)
+    data = data_of(planned.recipe, asked, read)
     out = asked["out"] and Path(asked["out"])
     how = chosen("study", "keep_weights", "fresh", "checkpoint_seconds", "compiled", "workers")
     done = runs.train(planned, data, out, device=device, until=over, progress=progress, ranks=ranks, **how)
     return Done(*done, data.source)
 
 
-def _data(recipe: Recipe, asked: Mapping, read: "Callable[..., Data] | None") -> "Data | PhotoData":
+def data_of(recipe: Recipe, asked: Mapping, read: "Callable[..., Data] | None" = None) -> "Data | PhotoData":
     """What the recipe is trained on: photographs from their files, or small images whole. Raises InputError for options that do not go with it."""
     from resnet_nb.data import load_data
     from resnet_nb.data.imagenet import COLLECTIONS

@@ -52,7 +52,7 @@ def run_study(
 
     left = []
     for number, words in enumerate(study.commands, 1):
-        if _is_recorded(words, recorded):
+        if _is_recorded((*words, *more), recorded):
             say(number, "is recorded already")
         else:
             left.append((number, words))
@@ -77,11 +77,11 @@ def run_study(
 
 def sweep(study: Study, **options: object) -> list[Outcome]:
     """`run_study` with these options, and what became of each run, as `sweep.sweep` tells it: "skipped", "done" or "failed"."""
-    before = studies.recorded(study.name)
+    before, more = studies.recorded(study.name), options.get("more", ())
     failed = dict(run_study(study, **options))
     outcomes = []
     for words in study.commands:
-        kind = "failed" if words in failed else "skipped" if _is_recorded(words, before) else "done"
+        kind = "failed" if words in failed else "skipped" if _is_recorded((*words, *more), before) else "done"
         outcomes.append(Outcome(words, kind, failed.get(words, ""), 0 if kind == "failed" else studies.asked_for(words)["iterations"]))
     return outcomes
 
@@ -162,7 +162,7 @@ def _with_study(command: str, study: str) -> str:
 
 
 def _is_recorded(words: tuple[str, ...], filed: list[studies.Filed]) -> bool:
-    """As `studies.is_recorded`, and no for words that are no command, which the task will name."""
+    """As `studies.is_recorded`, and no for words that are no command, which the task will name, and for images that lie on the nodes alone."""
     with suppress(InputError):
         return studies.is_recorded(parsed(words), filed)
     return False

@@ -267,6 +267,11 @@ def check_writable() -> None:
         raise InputError("--study files records in a checkout of the repository, and this is an installed package: clone it first.")
 
 
+def check_name(run: dict, study: str, results: Path | None = None) -> None:
+    """Raise InputError where `study` holds a sound record of another run under this one's name. run: a record, or what is known before it is made."""
+    _check_same_run(run, (results or results_dir()) / study / f"{run_name(run)}.json")
+
+
 def check_study(study: str) -> None:
     """Raise InputError unless `study` is a name for a folder of results."""
     if not STUDY.fullmatch(study):

@@ -128,6 +128,8 @@ def train(
     check_fitting(plan, data, ranks, compiled)
     resolve_device(device)  # before anything is written
     described = _model(plan, data)
+    if study is not None:
+        records.check_name(_outline(plan, data, described), study)  # such as that of the same run on other images of one's own
     if not plan.recipe.crop:
         sizes_of(*data.image_size, plan.recipe.scales)  # and a folder is claimed for what can be trained alone
     shallow = (out or Path("runs")) / "shallow"

@@ -19,6 +19,7 @@ import itertools
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import jsonschema
@@ -26,11 +27,12 @@ import pandas as pd
 import yaml
 
 from resnet_nb import records
-from resnet_nb.asked import parsed
+from resnet_nb.asked import data_of, parsed
 from resnet_nb.errors import InputError
 from resnet_nb.recipes import get_recipe
 
-DECIDING = ("model", "data", "split", "image_size", "seed", "width", "init", "norm", "deterministic")  # beside the recipe and its length
+DECIDING = ("model", "data", "split", "seed", "width", "init", "norm", "deterministic")  # beside the recipe and its length
+IMAGES = ("data_root", "image_size")  # which images `folder` stands for, where a record has their fingerprint
 
 TEXTS = {"type": "array", "minItems": 1, "items": {"type": "string"}}
 ENTRY = {"models": TEXTS, "recipes": TEXTS, "seeds": {"type": "array", "minItems": 1, "items": {"type": "integer"}}, "options": {"type": "string"}}
@@ -110,15 +112,18 @@ def asked_for(words: Sequence[str]) -> dict:
 def deciding(asked: dict) -> dict:
     """The part of `asked.parsed` that decides a run's numbers."""
     recipe = get_recipe(asked["recipe"], asked["data"])
-    return {**{name: asked[name] for name in DECIDING}, "recipe": recipe.name, "iterations": asked["iterations"] or recipe.iterations}
+    names = (*DECIDING, *(IMAGES if asked["data"] == "folder" else ()))
+    return {**{name: asked[name] for name in names}, "recipe": recipe.name, "iterations": asked["iterations"] or recipe.iterations}
 
 
 @dataclass(frozen=True)
 class Filed:
-    """A study's sound record of a training run. asked: as `asked_for` has it, read from the command that repeats it; beside: what is kept with it."""
+    """A study's sound record of a training run. asked: as `asked_for` has it, read from the command that repeats it; beside: what is kept with it;
+    fingerprint: of the data that it was trained on."""
 
     asked: dict
     beside: frozenset[str]
+    fingerprint: str
 
 
 def kept(asked: dict) -> frozenset[str]:
@@ -128,19 +133,40 @@ def kept(asked: dict) -> frozenset[str]:
 
 
 def is_recorded(asked: dict, filed: Sequence[Filed]) -> bool:
-    """Whether one of the records is of the run that is asked for, with all that is to be kept of it. asked: of `asked.parsed`."""
-    return any(one.asked == deciding(asked) and kept(asked) <= one.beside for one in filed)
+    """Whether one of the records is of the run that is asked for, with all that is to be kept of it. asked: of `asked.parsed`.
+
+    The name of `folder` does not say which images it holds: where a record agrees otherwise they are read, and their fingerprints compared. Raises
+    InputError where they cannot be read.
+    """
+    own = _but_images(deciding(asked))
+    found = [one for one in filed if _but_images(one.asked) == own and kept(asked) <= one.beside]
+    if found and asked["data"] == "folder":
+        now = _fingerprint(asked["recipe"], asked["data_root"], asked["image_size"])
+        return any(one.fingerprint == now for one in found)
+    return bool(found)
+
+
+def _but_images(decided: dict) -> dict:
+    return {name: value for name, value in decided.items() if name not in IMAGES}
+
+
+@cache
+def _fingerprint(recipe: str | None, root: Path | None, image_size: int | None) -> str:
+    """Of a folder's images, as the recipe reads them; nothing else here imports torch."""
+    asked = {"data": "folder", "data_root": root, "image_size": image_size, "split": "all", "download": False}
+    return data_of(get_recipe(recipe, "folder"), asked).fingerprint
 
 
 def recorded(study: str) -> list[Filed]:
     """The study's records of training runs."""
+    _fingerprint.cache_clear()  # images may have changed since they were last compared with records
     found = []
     for path in sorted((records.results_dir() / study).glob("[!.]*.json")):
         with contextlib.suppress(InputError):  # damaged, or of an older command line: to be done again
             record = records.read_record(path)
             if record["kind"] == "training" and path.stem == records.run_name(record):
                 words = shlex.split(record["command"])  # of `resnet-nb train`, or of torchrun
-                found.append(Filed(asked_for(words[words.index("train") :]), records.beside(path)))
+                found.append(Filed(asked_for(words[words.index("train") :]), records.beside(path), record["data"]["fingerprint"]))
     return found
 
 

@@ -70,7 +70,7 @@ def sweep(
     begun and those under way stop at their next step with a checkpoint; however short the time, `jobs` runs are begun and take a step, so
     that the same command comes to an end if it is repeated. lanes: runs that share a process (None: as the device is used best, one on a CPU).
     Lines and a bar on standard error say how it goes. Ctrl-C stops what is under way, which leaves its checkpoints. Raises InputError where a
-    command cannot be read, the device is absent, or nothing can be filed.
+    command cannot be read, the device is absent, or nothing can be filed, and where images of one's own that a record may be of cannot be read.
     """
     records.check_writable()
     threads = () if jobs == 1 else ("--threads", "1")
@@ -101,7 +101,8 @@ def summary(study: Study, outcomes: list[Outcome]) -> str:
     counts = Counter(outcome.kind for outcome in outcomes)
     line = f"{study.name}: {counts['done'] + counts['skipped']} of {len(outcomes)} runs are recorded, {counts['skipped']} of them before"
     rest = [f"{counts[kind]} {what}" for kind, what in (("failed", "failed"), ("stopped", "stopped"), ("left", "not begun")) if counts[kind]]
-    return f"{line}; {', '.join(rest)}: the same command goes on." if rest else f"{line}."
+    again = "goes on" if counts["stopped"] or counts["left"] else "tries that again"
+    return f"{line}; {', '.join(rest)}: the same command {again}." if rest else f"{line}."
 
 
 def _read(words: tuple[str, ...], more: tuple[str, ...], threads: tuple[str, ...], filed: list[Filed]) -> Run:
@@ -119,7 +120,7 @@ def _distinct(runs: Iterable[Run]) -> list[Run]:
     """Each run once: of the commands that ask for the same one, that which keeps most of it. Raises InputError where none keeps all that they ask."""
     found: dict[str, Run] = {}
     for run in runs:
-        key = json.dumps(run.asked)
+        key = json.dumps(run.asked, default=str)
         before = found.setdefault(key, run)
         if run.keeps > before.keeps:
             found[key] = run

@@ -210,6 +210,7 @@ class Run:
                 due = broken or stopped or self.over or time.monotonic() - saved >= every
                 broken, stopped, due = self.agreed(broken, stopped, due)
                 if folder is not None and due:
+                    self.check_loss()  # a checkpoint behind it could only lead here again
                     folder.save_checkpoint(self.state())
                     saved = time.monotonic()
                 if broken:
@@ -234,15 +235,19 @@ class Run:
 
     def add_point(self) -> None:
         """A point of the running curve, for which the loop asks the device for its sums."""
+        self.check_loss()
         loss, error = (self.sums / self.since).tolist()
-        if not math.isfinite(loss):
-            raise RunError(
-                f"The loss is {loss} between iterations {self.step - self.since + 1} and {self.step}: "
-                f"training diverged; choose a smaller rate or a warm-up."
-            )
         self.curve.running.append((self.step, loss, 100 * error))
         self.sums.zero_()
         self.since = 0
+
+    def check_loss(self) -> None:
+        """Raise RunError where the loss since the last point is not finite, in all processes of the run if in one."""
+        if self.agreed(not math.isfinite(float(self.sums[0])))[0]:
+            raise RunError(
+                f"The loss is not finite between iterations {self.step - self.since + 1} and {self.step}: "
+                f"training diverged; choose a smaller rate or a warm-up."
+            )
 
     def add_evaluation(self) -> None:
         """A point of the evaluated curve."""

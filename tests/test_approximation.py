@@ -52,6 +52,18 @@ def test_the_bound_by_counting_teeth() -> None:
     assert hand.least_error(6, 64) == 0 and hand.least_error(20, 1) == pytest.approx(1 / 8, abs=1e-4)
 
 
+def test_the_smooth_curve_is_one_period_between_0_and_1() -> None:
+    assert hand.smooth(np.array([0, 0.25, 0.5, 0.75, 1, 1 / 12])) == pytest.approx([0.5, 1, 0.5, 0, 0.5, 0.75])
+
+
+def test_a_net_by_hand_is_judged_by_its_largest_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that leaves out its last bend errs by 1 at the end, and nowhere before the last piece."""
+    (inner, biases), (last, offset) = hand.wide_by_hand(3)
+    monkeypatch.setattr(hand, "wide_by_hand", lambda folds: [(inner[:-1], biases[:-1]), (last[:, :-1], offset)])
+    (row,) = hand.by_hand(range(3, 4)).itertuples()
+    assert (row.wide_error, row.deep_error) == (2.0, 0.0)  # from 1 at the last bend on to 2 in place of 0
+
+
 def test_forms_have_equal_parameters() -> None:
     for form in runs.FORMS:
         assert sum(tensor[0].numel() for tensor in runs.start(form, [0])) == runs.count_parameters(form) == 385
@@ -180,6 +192,12 @@ def test_the_rate_is_chosen_by_training_loss_for_each_form_and_target() -> None:
     worse = table.assign(rate=0.1, loss=table["loss"] + (table["form"] == "wide") - 0.1, error=9.0)
     chosen = verdicts.best_rate(pd.concat([table, worse]))
     assert dict(chosen.groupby("form")["rate"].first()) == {"wide": 0.01, "deep": 0.1} and len(chosen) == 6
+
+
+def test_one_seed_that_fails_at_a_rate_does_not_rule_it_out() -> None:
+    """By the median loss; the mean and the worst would choose the other rate."""
+    table = fits({("wide", 8): [0.1, 0.1, 0.9], ("deep", 8): [0.1, 0.1, 0.9]})
+    assert set(verdicts.best_rate(pd.concat([table, table.assign(rate=0.1, loss=0.2)]))["rate"]) == {0.01}
 
 
 def test_the_figure_sets_the_smooth_curve_apart() -> None:

@@ -48,6 +48,22 @@ def test_fixups_weights_are_those_of_its_rule() -> None:
     assert not net.fc.weight.any() and not net.fc.bias.any() and torch.equal(net.conv1.weight, he.conv1.weight)
 
 
+def test_fixups_learnt_numbers_are_added_and_multiplied_where_it_says() -> None:
+    """Their values at birth, 0 and 1, show neither sign nor place."""
+    net = fixup(build_model("resnet8", width=4, norm="none", seed=3))
+    block = net.layer2[0]
+    numbers = {"conv1.shift": 0.3, "bn1.shift": -0.2, "conv2.shift": 0.5, "bn2.scale": -2.0, "bn2.shift": 0.7}
+    with torch.no_grad():
+        block.conv2.weight.normal_(generator=torch.Generator().manual_seed(0))
+        for name, value in numbers.items():
+            block.get_parameter(name).fill_(value)
+        x = torch.rand(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+        y = torch.relu(F.conv2d(F.pad(x + 0.3, (1, 1, 1, 1)), block.conv1.weight, stride=2) - 0.2)
+        y = F.conv2d(F.pad(y + 0.5, (1, 1, 1, 1)), block.conv2.weight) * -2 + 0.7
+        shortcut = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 2, 2))
+        torch.testing.assert_close(block(x), torch.relu(y + shortcut), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("made", ({"name": "plain8", "norm": "none"}, {"name": "resnet8", "norm": "batch"}))
 @pytest.mark.parametrize("change", (skipinit, fixup))
 def test_other_nets_are_refused(change, made: dict) -> None:
@@ -61,6 +77,7 @@ def test_shares_are_those_of_the_blocks_taken_apart_and_leave_the_net_as_it_was(
     found = birth_shares(net, images())
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
     assert not any(module._forward_hooks for module in net.modules())
+    assert found["place"].tolist() == [1, 2, 3, 4, 5, 6] and found["layer"].tolist()[::5] == ["layer1.0", "layer3.1"]
     x = F.relu(net.bn1(net.conv1(images())))
     for row, block in zip(found.itertuples(), (m for m in net.modules() if isinstance(m, Block)), strict=True):
         branch = block.bn2(block.conv2(F.relu(block.bn1(block.conv1(x)))))

@@ -197,6 +197,15 @@ def test_the_wider_basin_is_seen_and_dips_are_counted() -> None:
     assert block.wider_basin(slices("plain", 0.3)).supported is None
 
 
+def test_a_basin_ends_half_way_from_its_least_error_to_chance() -> None:
+    """From 10 to 90 that is 50; what is good again farther out is another basin."""
+    errors = [20, 51, 49, 30, 10, 30, 49.9, 50, 20]
+    line = pd.DataFrame({"model": "plain8", "family": "plain", "depth": 8, "direction": 0, "statistics": "own"} | {"step": np.arange(9) - 4.0})
+    line = line.assign(error=errors, loss=np.array(errors) / 10)
+    (found,) = block.basins(line).itertuples()
+    assert (found.width, found.dips, found.least) == (4.0, 1, 1.0)  # steps -2 to 2
+
+
 @pytest.mark.parametrize(
     ("plain", "residual", "supported"),
     [

@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import types
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -10,12 +11,15 @@ import torch
 from small_data import small_data
 from torch._dynamo.utils import counters
 
-from resnet_nb import cli, records, runs
+from resnet_nb import cli, records, runs, step
 from resnet_nb.asked import parsed
+from resnet_nb.batches import Batches
 from resnet_nb.checkpoints import RunFolder
 from resnet_nb.compiled import KINDS, compiled_blocks
 from resnet_nb.errors import InputError
 from resnet_nb.models import build_model
+from resnet_nb.models.nets import Block, runs_as
+from resnet_nb.normalise import Normalisation
 from resnet_nb.recipes import Recipe
 from resnet_nb.train import RunStopped
 
@@ -41,7 +45,7 @@ def test_a_compiled_runs_losses_are_those_of_the_run_within_a_thousandth_and_its
 
 
 def test_the_option_reaches_the_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from resnet_nb import asked, step, studies, sweep
+    from resnet_nb import asked, studies, sweep
 
     compiled = []
     monkeypatch.setattr(step, "compiled_blocks", lambda net: compiled.append(net) or nullcontext())
@@ -68,6 +72,26 @@ def test_nets_of_all_depths_share_what_was_compiled_and_are_as_they_were_outside
 
     first, deeper, plain = map(graphs, ("resnet20", "resnet56", "plain20"))
     assert deeper == first and plain == first + 5  # a block of each stage, and two that halve the map
+
+
+def test_a_block_with_another_forward_pass_is_not_compiled_and_keeps_it() -> None:
+    """The compiled one would silently train another net, and take the user's away after its first step."""
+    net = build_model("resnet8", width=2)
+    net.layer2[0].forward = own = lambda x: 2 * Block.forward(net.layer2[0], x)
+    with pytest.raises(InputError, match=r"The forward pass of layer2\.0 was changed"), compiled_blocks(net):
+        pass
+    assert vars(net.layer2[0])["forward"] is own and not any("forward" in vars(block) for block in (net.layer1[0], net.layer3[0]))
+    images = small_data().train
+    batches = Batches(images, RECIPE, Normalisation.measured(images, RECIPE.normalise), seed=0)
+    stepper = step.Stepper(net, step.sgd(net, RECIPE), batches, RECIPE, compiled=True)
+    with pytest.raises(InputError, match="leave compiled out"):
+        stepper(0)
+    net.layer2[0].forward = bound = types.MethodType(Block.forward, net.layer2[0])
+    with compiled_blocks(net):
+        assert all("forward" in vars(stage[0]) and not runs_as(stage[0], Block) for stage in (net.layer1, net.layer2, net.layer3))
+        with pytest.raises(InputError, match=r"layer1\.0 was changed"), compiled_blocks(net):  # not one inside another
+            pass
+    assert vars(net.layer2[0])["forward"] is bound and "forward" not in vars(net.layer1[0])
 
 
 def test_each_thread_may_compile_all_kinds_of_blocks() -> None:

@@ -16,6 +16,7 @@ from resnet_nb.models.nets import ACTIVATIONS as KNOWN_ACTIVATIONS
 from resnet_nb.models.nets import INITS as KNOWN_INITS
 from resnet_nb.models.nets import NORMS as KNOWN_NORMS
 from resnet_nb.probes.atlas import atlas
+from resnet_nb.recipes import get_recipe
 from resnet_nb.vanishing import growth
 
 
@@ -71,6 +72,37 @@ def test_a_kept_net_stays_until_it_is_cleared(box: ipywidgets.Widget) -> None:
     assert picture(box) != both
     found(box, "Shortcut").value = "plain"
     assert picture(box) == alone
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list:
+    """The nets of each picture."""
+    seen, draw = [], gradient_explorer.microscope
+    monkeypatch.setattr(gradient_explorer, "microscope", lambda curves, title: seen.append(curves) or draw(curves, title))
+    return seen
+
+
+def test_the_angles_are_those_of_an_update_at_the_rate_of_the_notebooks_runs(box: ipywidgets.Widget, drawn: list) -> None:
+    found(box, "Depth").value = 8
+    net = build_model("plain8", width=WIDTH, in_channels=1, seed=1).train()
+    expected = atlas(net, *first_images(load_data("digits"), 64), rate=get_recipe("quick-digits").rate)
+    (curve,) = drawn[-1]
+    assert curve.table["angle"].tolist() == pytest.approx(expected["angle"].tolist(), rel=1e-3)
+
+
+def test_a_net_that_cannot_be_is_neither_drawn_nor_kept(box: ipywidgets.Widget, drawn: list) -> None:
+    found(box, "Initialisation").value = "zero-last-scale"  # of a plain net
+    found(box, "Keep").click()
+    found(box, "Initialisation").value = "glorot"
+    assert [len(curves) for curves in drawn] == [0, 1]
+
+
+def test_four_nets_are_kept_and_no_more(box: ipywidgets.Widget, drawn: list) -> None:
+    for depth in (8, 14, 20, 32, 44):
+        found(box, "Depth").value = depth
+        found(box, "Keep").click()
+    found(box, "Depth").value = 56
+    assert [curve.label.split()[1].rstrip(":") for curve in drawn[-1]] == ["14", "20", "32", "44", "56"]  # the oldest went
 
 
 def test_a_net_that_cannot_be_is_a_sentence_and_one_without_gradients_too(box: ipywidgets.Widget) -> None:

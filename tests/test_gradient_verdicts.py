@@ -124,6 +124,12 @@ def test_freezing_follows_the_first_stages_norms_and_angles(norms: tuple, beside
     assert found["stretched"] == norms[1] / norms[0] and found["beside"] == pytest.approx(beside) and found["turned"] == pytest.approx(0.01 * beside)
 
 
+def test_one_layer_far_off_does_not_set_the_pace() -> None:
+    others = [FROZEN.assign(layer=number) for number in range(2)]
+    far = FROZEN.assign(layer=2, weight_norm=FROZEN["weight_norm"] * (1 + FROZEN["iteration"]), angle=FROZEN["angle"] * (1 + FROZEN["iteration"]))
+    assert pace(pd.concat([*others, far]), 30).tolist() == pytest.approx(pace(FROZEN, 30).tolist())
+
+
 @pytest.mark.parametrize("value", [NAN, math.inf, 0.0])
 @pytest.mark.parametrize(
     ("stage", "iteration", "column"), [("stage 1", 0, "weight_norm"), ("stage 1", 0, "angle"), ("stage 3", 30, "angle")]

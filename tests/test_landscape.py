@@ -1,5 +1,7 @@
 """Slices of the loss: their centre, their scale, and a net small enough to write down."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -45,7 +47,7 @@ def test_a_matrix_alone_has_the_losses_that_numpy_finds() -> None:
 def test_the_centre_is_the_net_and_the_edges_of_the_plane_are_its_lines() -> None:
     net = lively("resnet8")
     plane = surface(net, IMAGES, LABELS, STEPS, seed=2)
-    assert len(plane) == 9
+    assert list(zip(plane["step_a"], plane["step_b"], strict=True)) == list(itertools.product(STEPS, STEPS))  # step_b runs fastest
     at = plane.set_index(["step_a", "step_b"])
     assert tuple(at.loc[(0.0, 0.0), ["error", "loss"]]) == pytest.approx(error_and_loss(net, IMAGES, LABELS))
     assert at.loc[0.0]["loss"].tolist() == pytest.approx(line(net, IMAGES, LABELS, STEPS, seed=3)["loss"].tolist())

@@ -269,7 +269,7 @@ def test_ray_and_torch_are_imported_by_those_who_use_them_alone():
 def test_a_sweep_on_ray_tells_what_became_of_each_run(monkeypatch, filed):
     listed = study("plain8", "resnet8", "plain9")
     good, other, wrong = listed.commands
-    monkeypatch.setattr(on_ray.studies, "recorded", lambda name: [on_ray.studies.Filed(on_ray.studies.asked_for(good), frozenset())])
+    monkeypatch.setattr(on_ray.studies, "recorded", lambda name: [on_ray.studies.Filed(on_ray.studies.asked_for(good), frozenset(), "")])
     monkeypatch.setattr(on_ray, "run_study", lambda study, **options: [(wrong, "write plain8")])
     became = [(one.words, one.kind, one.said) for one in on_ray.sweep(listed)]
     assert became == [(good, "skipped", ""), (other, "done", ""), (wrong, "failed", "write plain8")]

@@ -11,6 +11,7 @@ from probe_examples import left_as_it_was, lively, some_images
 from torch import Tensor
 
 from resnet_nb.errors import InputError
+from resnet_nb.probes import paths
 from resnet_nb.probes.blocks import blocks, branch, in_place_of, shortcut
 from resnet_nb.probes.paths import path_gradient, path_lengths
 
@@ -63,6 +64,29 @@ def test_the_table_has_the_norms_of_the_paths_that_it_drew() -> None:
         assert table.loc[length, "norm"] == pytest.approx(float(sum(norms) / len(norms)), rel=0.25 if length == 1 else 1e-9)
 
 
+def test_each_row_is_the_mean_of_its_own_random_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, drawn = lively("resnet14"), []
+
+    def seen(net: torch.nn.Module, images: Tensor, labels: Tensor, branches: list[str]) -> Tensor:
+        drawn.append(branches)
+        return path_gradient(net, images, labels, branches)
+
+    monkeypatch.setattr(paths, "path_gradient", seen)
+    table = path_lengths(net, IMAGES, LABELS, lengths=(6, 2), draws=5, seed=3)
+    assert table["length"].tolist() == [6, 2] and [len(chosen) for chosen in drawn] == [6] + 5 * [2]  # of the longest there is but one
+    norms = [path_gradient(net, IMAGES, LABELS, chosen).square().sum((1, 2, 3)).sqrt().mean() for chosen in drawn]
+    assert table["norm"].tolist() == pytest.approx([float(norms[0]), float(sum(norms[1:]) / 5)], rel=1e-9)
+    total = table["total"].tolist()
+    assert table["share"].tolist() == pytest.approx([value / sum(total) for value in total])
+
+    of_seeds = []
+    for seed in (3, 3, 4):
+        drawn.clear()
+        path_lengths(net, IMAGES, LABELS, lengths=(2,), draws=5, seed=seed)
+        of_seeds.append([frozenset(chosen) for chosen in drawn])
+    assert of_seeds[0] == of_seeds[1] != of_seeds[2] and all(len(set(chosen)) > 1 for chosen in of_seeds)
+
+
 @pytest.mark.parametrize("training", (True, False))
 def test_paths_leave_the_net_as_it_was(training: bool) -> None:
     net = lively("resnet8").train(training)
@@ -74,7 +98,7 @@ def test_paths_leave_the_net_as_it_was(training: bool) -> None:
 
 
 def test_a_plain_net_and_an_unknown_block_are_refused() -> None:
-    with pytest.raises(InputError, match="one path"):
+    with pytest.raises(InputError, match="plain net's blocks add nothing"):
         path_lengths(lively("plain8"), IMAGES, LABELS)
     with pytest.raises(InputError, match="no block layer9.9"):
         path_gradient(lively("resnet8"), IMAGES, LABELS, ["layer9.9"])

@@ -1,5 +1,6 @@
 """What every probe promises: bad input is told in a sentence, and the net and torch's generators are left as they were."""
 
+import itertools
 import math
 from collections.abc import Callable
 from functools import partial
@@ -145,6 +146,41 @@ def test_a_block_whose_forward_is_the_users_keeps_it() -> None:
     assert net.layer1[1].__dict__["forward"] is own and torch.equal(net(IMAGES), scores)
     assert rows.loc["none", ["error", "loss"]].tolist() == pytest.approx(list(intact), rel=1e-12)
     assert intact[1] != pytest.approx(lesions.error_and_loss(lively("resnet14"), IMAGES, LABELS)[1])
+
+
+@pytest.mark.parametrize("name", ("path_gradient", "path_lengths", "branch_shares"))
+def test_what_a_changed_block_adds_is_not_told(name: str) -> None:
+    net = patched(lively("resnet14"))
+    with left_as_it_was(net), pytest.raises(InputError, match="The forward pass of layer1.1 was changed"):
+        PROBES[name](net, IMAGES, LABELS)
+    net = lively("resnet14")
+    with lesions.deleted(net, ["layer2.1"]), pytest.raises(InputError, match="layer2.1 was changed"):
+        PROBES[name](net, IMAGES, LABELS)
+    net.layer3[0].__class__ = type("Own", (Block,), {"forward": lambda block, x: 2 * Block.forward(block, x)})
+    with pytest.raises(InputError, match="layer3.0 was changed"):
+        PROBES[name](net, IMAGES, LABELS)
+    net = lively("resnet14")
+    net.layer1[1].forward = net.layer1[1].forward  # its own, as one leaves it who has put another in its place and back
+    PROBES[name](net, IMAGES, LABELS)
+
+
+def test_hooks_on_a_block_are_part_of_the_pass_that_is_taken_apart() -> None:
+    net, block = lively("resnet8"), "layer2.0"
+    net.layer2[0].register_forward_pre_hook(lambda module, given: (0.5 * given[0],))
+    net.layer2[0].register_forward_hook(lambda module, given, output: 3 * output)
+    net.layer2[0].conv2.register_forward_hook(lambda module, given, output: 5 * output)
+    images = IMAGES.clone().requires_grad_()
+    F.cross_entropy(net(images), LABELS, reduction="sum").backward()
+    names = [name for name, module in net.named_modules() if isinstance(module, Block)]
+    every = [paths.path_gradient(net, IMAGES, LABELS, chosen) for count in range(4) for chosen in itertools.combinations(names, count)]
+    assert torch.allclose(sum(every), images.grad, rtol=1e-9)
+    x = 0.5 * net.layer1(torch.relu(net.bn1(net.conv1(IMAGES))))
+    inner = net.layer2[0]
+    added = inner.bn2(5 * F.conv2d(torch.relu(inner.bn1(inner.conv1(x))), inner.conv2.weight, padding=1))
+    shares = branch_shares(net, IMAGES).set_index("block")
+    assert shares.loc[block, "ratio"] == pytest.approx(float(added.norm() / inner.downsample(x).norm()), rel=1e-9)
+    y = 3 * torch.relu(added + inner.downsample(x))
+    assert shares.loc["layer3.0", "shortcut"] == pytest.approx(float(net.layer3[0].downsample(y).square().mean().sqrt()), rel=1e-9)
 
 
 def test_lesions_within_a_lesion_are_beside_it() -> None:

@@ -85,6 +85,7 @@ def test_dead_channels_are_counted_and_left_out() -> None:
     assert found["dead"] == 2 and found["channels"] == 5
     assert found["correlation"] == pytest.approx(similarity.mean_correlation(three))
     assert found["effective_rank"] == pytest.approx(similarity.effective_rank(three) / 5)
+    assert found["scaled_rank"] == pytest.approx(similarity.effective_rank(np.corrcoef(samples(0, channels=3).T)) / 5)
     nothing = similarity.within(similarity.Moments(40, np.zeros(5), np.zeros((5, 5))))
     assert nothing["dead"] == 5 and all(math.isnan(nothing[name]) for name in ("effective_rank", "participation", "scaled_rank", "correlation"))
     zero = np.zeros((3, 3))
@@ -121,6 +122,9 @@ def unbiased_cka(one: np.ndarray, other: np.ndarray) -> float:
 def test_hsic_is_that_of_counting_and_its_diagonals_do_not_count() -> None:
     one, other = samples(0, 7), samples(1, 7)
     grams = [array @ array.T for array in (one, other)]
+    i, j, q, r = np.array(list(permutations(range(7), 4))).T
+    terms = grams[0][i, j] * (grams[1][i, j] + grams[1][q, r] - 2 * grams[1][i, q])
+    assert similarity.hsic(*grams) == pytest.approx(terms.mean(), rel=1e-6)  # its size too, which leaves CKA
     found = similarity.cka(similarity.hsic(*grams), similarity.hsic(grams[0], grams[0]), similarity.hsic(grams[1], grams[1]))
     assert found == pytest.approx(unbiased_cka(one, other), rel=1e-6)
     moved = [gram + np.diag(np.arange(7.0)) for gram in grams]
@@ -232,6 +236,7 @@ def test_the_probe_gives_what_whole_activations_give(name: str) -> None:
     seen = 0
     for kind, block, array, reference in by_hand(net, images):
         row = table.loc[kind, block]
+        assert row["stage"] == 1 + max(block - 1, 0) // 2  # the first block's input is of its stage
         live = array[:, array.std(0) > 1e-9]
         eigenvalues = np.linalg.svd(array - array.mean(0), compute_uv=False) ** 2
         shares = eigenvalues[eigenvalues > 1e-12] / eigenvalues.sum()
@@ -252,6 +257,10 @@ def test_the_probe_gives_what_whole_activations_give(name: str) -> None:
         else:
             assert math.isnan(row["cka"]) and math.isnan(row["unexplained"])
         last[kind] = block, array
+    found = moments(net, images)[0]
+    for kind, block, array, _ in by_hand(net, images):
+        assert found[kind, block].mean == pytest.approx(array.mean(0), rel=1e-4, abs=1e-6), (kind, block)  # its sign too, which no measure shows
+        assert found[kind, block].covariance == pytest.approx(cov(array), rel=1e-3, abs=1e-6) and found[kind, block].count == len(array)
     assert seen == 4 + 3 + 1 and len(table) == 7 + 6 + 4 and table.reset_index()["stage"].max() == 3
     # pairs in stages 1, 2, 3: states 2 + 1 + 1 (the stem's output precedes block 1), branches 1 each, changes 1 + 0 + 0
 
@@ -292,6 +301,24 @@ def test_cka_takes_pairs_of_images_within_a_chunk_and_chunks_take_every_so_manie
         sums += [similarity.hsic(old, new), similarity.hsic(old, old), similarity.hsic(new, new)]
     found = redundancy(net, images, chunk=6).set_index(["kind", "block"]).loc["state", 1]["cka"]
     assert found == pytest.approx(sums[0] / math.sqrt(sums[1] * sums[2]), rel=1e-4)
+
+
+def test_a_chunk_holds_no_more_than_was_asked_for_and_four_images_are_enough_for_cka() -> None:
+    net, images = net_and_images("plain14")
+    seen: list[int] = []
+    net.conv1.register_forward_hook(lambda module, given, output: seen.append(len(output)))
+    assert redundancy(net, images, chunk=5)["cka"].notna().any() and seen == [4, 4, 4]
+
+
+def test_what_ends_one_chunk_is_not_what_the_next_begins_with() -> None:
+    """In a net of one stage all shapes are alike, so that nothing but the order tells them apart."""
+    net = nn.Module()
+    net.layer1 = nn.Sequential(Bottleneck(16, 4), Bottleneck(16, 4)).eval()
+    net.forward = net.layer1.forward
+    images = torch.randn(12, 16, 4, 4, generator=torch.Generator().manual_seed(0))
+    whole, apart = redundancy(net, images), redundancy(net, images, chunk=4)
+    pd.testing.assert_frame_equal(apart.drop(columns="cka"), whole.drop(columns="cka"), rtol=1e-4)
+    assert apart.query("kind == 'state'")["position_cka"].isna().tolist() == [True, False, False]
 
 
 def test_chunks_too_small_have_no_cka_and_all_else() -> None:

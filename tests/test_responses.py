@@ -56,6 +56,8 @@ def test_what_has_no_free_scale_is_refused() -> None:
     for factor in (0, -1, float("inf"), float("nan")):
         with pytest.raises(InputError, match="positive"):
             rescaled(lively("plain8"), {"conv1": factor})
+    with pytest.raises(InputError, match="does not pass through tanh"):
+        rescaled(lively("plain8", activation="tanh"), {"conv1": 2.0})
     with pytest.raises(InputError, match="not one of this package's"):
         rescaled(nn.Sequential(nn.Conv2d(1, 4, 3)), {"0": 2.0})
 

@@ -40,6 +40,31 @@ def test_the_gradient_is_that_of_autograd(norm: str, shortcut: float | None, ini
     assert np.allclose(found, value(4, 3, x, norm, shortcut, init, 12).numpy(), rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.parametrize(("init", "variance", "offsets"), [("he", 2 / 200, 0.0), ("textbook", 1 / 200, 1 / 200)])
+def test_weights_have_the_variances_that_they_are_said_to_have(init: str, variance: float, offsets: float) -> None:
+    """The autocorrelation of a plain net does not depend on a common scale of its weights: nothing else here would see it."""
+    (first, offset), *inner, (last, _) = shattering._weights(5, 0, init, 200)
+    assert [weight.shape for weight, _ in inner] == [(200, 200)] * 4 and last.shape == (1, 200)
+    assert all(weight.var() == pytest.approx(variance, rel=0.03) and abs(weight.mean()) < 0.002 for weight, _ in inner)
+    assert last.var() == pytest.approx(variance, rel=0.3)
+    of_first = 1.0 if init == "he" else variance
+    assert first.var() == pytest.approx(of_first, rel=0.3) and offset.var() == pytest.approx(of_first, rel=0.3)
+    assert all(np.var(offset) == pytest.approx(offsets, rel=0.3) for _, offset in inner)
+
+
+def test_by_itself_a_net_is_as_wide_and_seen_at_as_many_inputs_as_the_module_says() -> None:
+    assert np.array_equal(gradient(2), gradient(2, norm="batch", shortcut=None, init="he", width=200, inputs=256)) and gradient(2).shape == (256,)
+    assert not np.array_equal(gradient(2), gradient(2, seed=1)) and autocorrelation(1, seeds=1).shape == (31,)
+
+
+def test_telling_nets_are_what_their_names_say() -> None:
+    for name, net in shattering.TELLING.items():
+        expected = {"layers": int(name.split()[0]), "norm": "batch" if "normalised" in name else "none"}
+        if "residual" in name:
+            expected["shortcut"] = 0.1 if "branch times 0.1" in name else 1.0
+        assert net == (expected | {"init": "textbook"} if "textbook" in name else expected), name
+
+
 def test_without_normalisation_the_gradient_is_that_of_finite_differences() -> None:
     """f is piecewise linear, so its slope between neighbouring inputs of a fine grid is the gradient but at the kinks."""
     (first, offset), *others = shattering._weights(3, 0, "he", 10)

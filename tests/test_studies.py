@@ -12,13 +12,17 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from record_examples import training_record
+from typer.testing import CliRunner
 
 from resnet_nb import kept, records, runs, studies, workers
 from resnet_nb import sweep as sweeps
-from resnet_nb.asked import parsed
+from resnet_nb.asked import answer_of, parsed
+from resnet_nb.cli import app
 from resnet_nb.data import load_data
 from resnet_nb.errors import InputError
 from resnet_nb.models import BOTTLENECKS, parse
@@ -71,6 +75,21 @@ def test_a_failed_run_stops_no_other_and_is_named(tmp_path: Path, capsys: pytest
     assert "1 of 2: plain8 after 1 iterations" in capsys.readouterr().err
 
 
+def test_a_sweep_says_at_its_end_which_runs_diverged(monkeypatch: pytest.MonkeyPatch) -> None:
+    def outcome(name: str, kind: str, said: str) -> sweeps.Outcome:
+        return sweeps.Outcome(("train", name, "--recipe", "quick-digits,rate=1e30"), kind, said, 1)
+
+    study = studies.Study("a-study", ())
+    outcomes = [outcome("plain8", "failed", "training diverged; choose a smaller rate or a warm-up."), outcome("resnet8", "done", "")]
+    monkeypatch.setattr(sweeps, "sweep", lambda *arguments: outcomes)
+    monkeypatch.setattr(studies, "read_study", lambda path: study)
+    done = CliRunner().invoke(app, ["sweep", "digits-grown"])
+    assert done.exit_code == 1 and done.stdout.endswith("1 of 2 runs are recorded, 0 of them before; 1 failed: the same command tries that again.\n")
+    assert done.stderr == "failed: resnet-nb train plain8 --recipe quick-digits,rate=1e30: training diverged; choose a smaller rate or a warm-up.\n"
+    outcomes.append(outcome("resnet14", "stopped", ""))
+    assert sweeps.summary(study, outcomes).endswith("; 1 failed, 1 stopped: the same command goes on.")
+
+
 def test_a_run_is_recorded_when_all_that_is_asked_of_it_is_there_however_many_processes_made_it(tmp_path: Path, monkeypatch) -> None:  # noqa: ANN001
     monkeypatch.setattr(records, "results_dir", lambda: tmp_path)
     words = ("train", "plain20", "--width", "8", "--data", "digits", "--recipe", "quick-digits", "--seed", "0")
@@ -93,6 +112,42 @@ def test_of_a_run_that_is_listed_twice_the_one_that_keeps_more_is_done(tmp_path:
         sweeps.sweep(studies.Study("a-study", ((*words, "--trace"), (*words, "--keep-weights"))), jobs=1)
     with pytest.raises(InputError, match="leave --help out"):
         sweeps.sweep(studies.Study("a-study", ((*words, "--help"),)), jobs=1)
+
+
+def pictures(root: Path, seed: int) -> Path:
+    """A folder of one's own: two classes of 8x8 pictures."""
+    random = np.random.default_rng(seed)
+    for number, place in enumerate(root / part / name for part in ("train", "test") for name in ("cat", "dog")):
+        place.mkdir(parents=True)
+        for picture in range(4):
+            Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(place / f"{number}{picture}.png")
+    return root
+
+
+def test_the_same_run_on_other_images_of_ones_own_is_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "results_dir", lambda: tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    ours, copied, theirs = pictures(tmp_path / "ours", 0), pictures(tmp_path / "copied", 0), pictures(tmp_path / "theirs", 1)
+    options = ("--data", "folder", "--width", "2", "--recipe", "quick-digits,batch_size=4,iterations=2,drops=none,pad=0", "--study", "a-study")
+    of = {root: ("train", "plain8", *options, "--data-root", str(root)) for root in (ours, copied, theirs, tmp_path / "gone")}
+    assert answer_of(of[ours])[1] == ""
+    filed = studies.recorded("a-study")
+    assert [studies.is_recorded(parsed(of[root]), filed) for root in (ours, copied, theirs)] == [True, True, False]
+    monkeypatch.setattr(sweeps, "Worker", None)
+    assert [outcome.kind for outcome in sweeps.sweep(studies.Study("a-study", (of[copied],)))] == ["skipped"]
+    with pytest.raises(TypeError, match="not callable"):  # it would begin a process for the other
+        sweeps.sweep(studies.Study("a-study", (of[ours], of[theirs])))
+    with pytest.raises(InputError, match="There is no folder .*gone"):
+        sweeps.sweep(studies.Study("a-study", (of[tmp_path / "gone"],)))
+    shutil.rmtree(ours)
+    shutil.copytree(theirs, ours)  # other images in the same place
+    assert not studies.is_recorded(parsed(of[ours]), studies.recorded("a-study"))
+
+    shutil.rmtree(tmp_path / "runs")
+    assert "holds another run of this name (its data differ): file this one in another study" in answer_of(of[theirs])[1]
+    assert not (tmp_path / "runs").exists()  # which is said before hours of work
+    assert answer_of((*of[theirs], "--study", "another-study"))[1] == ""
+    assert "its fingerprint differs): choose another --out" in answer_of((*of[copied], "--study", "a-third"))[1]
 
 
 def runs_resumed_at(folder: Path) -> list[int]:

@@ -1,5 +1,6 @@
 """Recorded tables: what is written is read, and what is damaged, undescribed or not listed is found."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,8 @@ from resnet_nb import records
 from resnet_nb.errors import InputError
 
 ABOUT = {"what": "Two numbers", "command": "python -c ...", "provenance": {"package": "0"}}
+EMPTY = f"# {json.dumps(ABOUT)}\nname,value\n"
+UNMARKED = f"{json.dumps(ABOUT)}\nname,value\na,1\n"
 TABLE = pd.DataFrame({"name": ["a", "b"], "value": [0.1234567, float("nan")]})
 
 
@@ -38,13 +41,21 @@ def test_a_table_that_does_not_say_how_it_was_made_is_refused(tmp_path: Path, mi
     assert not list(tmp_path.rglob("*.csv"))
 
 
+def test_what_is_said_of_a_table_is_json_without_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        records.file_table(TABLE, ABOUT | {"rate": float("nan")}, "a-study", "numbers", tmp_path)
+    assert not list(tmp_path.rglob("*.csv"))
+
+
 def test_an_edited_number_is_found(filed: Path) -> None:
     filed.write_text(filed.read_text().replace("0.12346", "0.22346"))
     (problem,) = records.verify(filed.parents[1])
     assert problem.kind == "edited"
 
 
-@pytest.mark.parametrize("content", ["", "name,value\na,1\n", "# {}\nname\na\n", '# {"what": 1}\nname\na\n', "# [1]\nname\na\n"], ids=repr)
+@pytest.mark.parametrize(
+    "content", ["", "name,value\na,1\n", "# {}\nname\na\n", '# {"what": 1}\nname\na\n', "# [1]\nname\na\n", EMPTY, UNMARKED], ids=repr
+)
 def test_what_is_no_table_is_refused_and_found(filed: Path, content: str) -> None:
     filed.write_text(content)
     with pytest.raises(InputError, match="table"):

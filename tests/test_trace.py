@@ -115,12 +115,15 @@ def test_angles_follow_from_relative_steps_where_steps_are_at_right_angles() -> 
     net = build_model("resnet8", width=4, in_channels=1, classes=4).train()
     trace = LayerTrace(net, torch.randn(8, 1, 16, 16), 1)
     trace.before()
+    at_first = responses(net, trace.images)
     nn.functional.cross_entropy(net(torch.randn(16, 1, 16, 16)), torch.arange(16) % 4).backward()
     with torch.no_grad():
         for parameter in net.parameters():
             parameter -= 0.01 * parameter.grad
     trace.after(0)
-    for row in pd.DataFrame(trace.rows, columns=kept.TRACE_COLUMNS).query("layer != 'fc'").itertuples():
+    rows = pd.DataFrame(trace.rows, columns=kept.TRACE_COLUMNS)
+    assert dict(zip(rows["layer"], rows["response"], strict=True)) == at_first != responses(net, trace.images)  # of the weights before it
+    for row in rows.query("layer != 'fc'").itertuples():
         assert row.angle == pytest.approx(math.atan(row.relative_step), rel=1e-3)
 
 

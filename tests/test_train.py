@@ -236,6 +236,20 @@ def test_a_loss_that_is_not_finite_stops_the_run() -> None:
         fit(broken, small_data(), RECIPE, device="cpu", progress=False)
 
 
+def test_a_run_that_diverges_keeps_no_checkpoint_of_it_and_ends_there_each_time(tmp_path: Path) -> None:
+    """The first update overflows: the loss is finite at iteration 1 and at no other."""
+    recipe = dataclasses.replace(RECIPE, rate=1e30, warmup_iterations=0, drops=())
+    for _ in range(3):
+        with RunFolder(tmp_path, {"run": 1}) as folder:
+            with pytest.raises(RunError, match="not finite between iterations 1 and 2: training diverged; choose a smaller rate or a warm-up"):
+                fit(net(), small_data(), recipe, device="cpu", folder=folder, checkpoint_seconds=0, progress=False)
+            state = folder.load_checkpoint()
+        assert state["step"] == 1 and state["sums"].isfinite().all()
+        assert sorted(path.name for path in tmp_path.iterdir() if path.name != ".lock") == ["checkpoint.pt", "run.json"]
+    with RunFolder(tmp_path, {"run": 1}) as folder, pytest.raises(RunError, match="training diverged"):  # nor does it stop to be continued
+        fit(net(), small_data(), recipe, device="cpu", folder=folder, progress=False, until=lambda step: True)
+
+
 @pytest.mark.parametrize("error", (torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")))
 def test_running_out_of_memory_names_the_remedy(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def raises(*arguments: object) -> None:

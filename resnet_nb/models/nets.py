@@ -82,6 +82,11 @@ class Block(nn.Module):
         return self.activation(y)
 
 
+def runs_as(block: nn.Module, *kinds: type[nn.Module]) -> bool:
+    """Whether a block's forward pass is that of one of `kinds`, and not one that a subclass or a user gave it. Hooks run beside it."""
+    return getattr(block.forward, "__func__", None) in {kind.forward for kind in kinds}
+
+
 class Net(nn.Module):
     """A stem, stages of blocks, global average pooling and a linear classifier.
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from resnet_nb.errors import InputError
-from resnet_nb.models.nets import Block
+from resnet_nb.models.nets import Block, runs_as
 
 KINDS = (Block, BasicBlock, Bottleneck)
 
@@ -22,6 +22,20 @@ def blocks(net: nn.Module) -> dict[str, nn.Module]:
     if not found:
         raise InputError(f"A {type(net).__name__} has no blocks that this probe knows: use a plain or residual net of the paper's, or torchvision's.")
     return found
+
+
+def residual_blocks(net: nn.Module) -> dict[str, nn.Module]:
+    """The blocks, each of which adds its `branch` to its `shortcut`.
+
+    Raises InputError for a plain net, and for a block whose forward pass a user has changed, or a `lesions.deleted` around this: what it adds is
+    not known. Hooks run before and after the addition and change nothing of that.
+    """
+    known = blocks(net)
+    if not all(is_residual(block) for block in known.values()):
+        raise InputError("A plain net's blocks add nothing to a shortcut: take a residual net.")
+    if changed := [name for name, block in known.items() if not runs_as(block, *KINDS)]:
+        raise InputError(f"The forward pass of {changed[0]} was changed, so what it adds to its shortcut is not known: undo that for this probe.")
+    return known
 
 
 def stage_of(block: str) -> int:

@@ -17,7 +17,7 @@ from torch.func import functional_call
 
 from resnet_nb.errors import InputError
 from resnet_nb.evaluate import evaluation_mode
-from resnet_nb.probes.blocks import activation, blocks, branch, in_place_of, is_residual, shortcut
+from resnet_nb.probes.blocks import activation, branch, in_place_of, residual_blocks, shortcut
 from resnet_nb.probes.checks import check_batch, check_seed
 
 
@@ -25,12 +25,10 @@ def path_gradient(net: nn.Module, images: Tensor, labels: Tensor, branches: Iter
     """The part of the gradient of the summed cross-entropy at `images` that runs through the branches of the named blocks, and elsewhere through
     the shortcuts; the same shape as images. The forward pass is the net's own, in evaluation mode.
 
-    Raises InputError for a net with blocks that have no shortcut, for a name that no block has, and for a batch that the net cannot take.
+    Raises InputError as `residual_blocks` does, for a name that no block has, and for a batch that the net cannot take.
     """
     check_batch(net, images, labels)
-    known, taken = blocks(net), set(branches)
-    if not all(is_residual(block) for block in known.values()):
-        raise InputError("A plain net has one path alone, through every block: take a residual net.")
+    known, taken = residual_blocks(net), set(branches)
     if unknown := taken - known.keys():
         raise InputError(f"The net has no block {', '.join(sorted(unknown))}: its blocks are {', '.join(known)}.")
     forwards = {name: partial(_one_way, block, name in taken) for name, block in known.items()}
@@ -58,7 +56,7 @@ def path_lengths(
     """
     check_batch(net, images, labels)
     check_seed(seed)
-    names = list(blocks(net))
+    names = list(residual_blocks(net))
     rows = []
     for length in range(len(names) + 1) if lengths is None else lengths:
         norms = []

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from resnet_nb.errors import InputError
 from resnet_nb.evaluate import evaluation_mode
 from resnet_nb.models.nets import Net
-from resnet_nb.probes.blocks import blocks, branch, is_residual, shortcut, stage_of
+from resnet_nb.probes.blocks import branch, residual_blocks, shortcut, stage_of
 from resnet_nb.probes.checks import check_batch, check_ran
 from resnet_nb.probes.trace import responses
 
@@ -38,12 +38,10 @@ def branch_shares(net: nn.Module, images: Tensor) -> pd.DataFrame:
     """How large each residual block's branch is beside what its shortcut passes on, in evaluation mode, on normalised images (N, C, H, W).
 
     Columns block, stage, branch and shortcut (root mean squares over images, channels and positions), ratio (branch over shortcut). A block whose
-    last scale is zero has the ratio 0. Raises InputError for a plain net, which adds nothing, and for images that the net cannot take.
+    last scale is zero has the ratio 0. Raises InputError as `residual_blocks` does, and for images that the net cannot take.
     """
     check_batch(net, images)
-    known = blocks(net)
-    if not all(is_residual(block) for block in known.values()):
-        raise InputError("A plain net's blocks have no shortcut to compare with: take a residual net.")
+    known = residual_blocks(net)
     inputs: dict[str, Tensor] = {}
     hooks = [
         block.register_forward_pre_hook(lambda _, given, name=name: inputs.__setitem__(name, given[0])) for name, block in known.items()
