@@ -101,7 +101,7 @@ class Explorer:
         return Curve(f"{family} {depth}: {', '.join(words)}", family, table, expected), _words(table, expected)
 
     def _keep(self) -> None:
-        if self.now is not None:
+        if self.now is not None and self.now not in self.kept:  # clicked twice, it would be in the legend twice
             self.kept = [*self.kept, self.now][-KEPT:]
 
     def _clear(self) -> None:
@@ -110,7 +110,7 @@ class Explorer:
 
     def _draw(self) -> None:
         curves = [*self.kept, *([self.now] if self.now is not None and self.now not in self.kept else [])]
-        title = f"Before training: {curves[-1].label}" if curves else "Choose another net"
+        title = "Choose another net" if self.now is None else f"Before training: {self.now.label}"
         nets = "; ".join(curve.label for curve in curves) or "none"
         alt = f"Over the convolutions, from input to output: the gradient's norm and the angle of one update. Nets: {nets}."
         self.picture.show(microscope(curves, title), alt)

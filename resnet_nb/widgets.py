@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SECONDS = 1.5  # between two drawings: one takes a tenth of that on a slow machine
 DPI = 80
 NAMED = {"description_width": "initial"}  # a label as wide as its words: by default it is cut off at 80 pixels
-WIDE = NAMED | {"button_width": "auto"}  # and buttons too, which have 148 pixels by default and then stand below their label
+WIDE = NAMED | {"button_width": "auto"}  # and buttons too, which have 148 pixels by default
 
 
 def in_notebook() -> bool:

@@ -70,6 +70,7 @@ def test_a_kept_net_stays_until_it_is_cleared(box: ipywidgets.Widget) -> None:
 
 def test_the_pictures_text_names_its_nets(box: ipywidgets.Widget) -> None:
     found(box, "Keep").click()
+    found(box, "Keep").click()
     found(box, "Shortcut").value = "residual"
     assert "the angle of one update. Nets: plain 20: he-fan-in, relu; residual 20: he-fan-in, relu." in alt(box)
 
