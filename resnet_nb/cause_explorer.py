@@ -25,8 +25,8 @@ FITS = "size and sign"
 # ipywidgets gives each line of HTML the height of a button; long names of sources would make the table wider than a narrow window
 LOOK = (
     "<style>.causes { line-height: 1.35; border-collapse: collapse } .causes :is(th, td) "
-    "{ vertical-align: top; padding: 4px 8px 4px 0; overflow-wrap: anywhere; border-bottom: 1px solid #8888 } "
-    ".causes :is(th, td):nth-child(-n + 4) { min-width: 6em }</style>"
+    "{ vertical-align: top; padding: 4px 8px 4px 0; border-bottom: 1px solid #8888 } "
+    ".causes td:nth-child(5) { min-width: 10em; overflow-wrap: anywhere }</style>"
 )
 STATIC = "In a live Jupyter, this cell shows fields for two errors and what you know, and the causes that fit; tables stand for them here."
 
@@ -151,4 +151,5 @@ def _page(found: pd.DataFrame, gap: float, unknown: bool) -> str:
         }
     )  # fmt: skip
     with pd.option_context("display.max_colwidth", None):
-        return html.escape(sentence) + (LOOK + cells.to_html(index=False, justify="left", border=0, classes="causes") if len(cells) else "")
+        page = cells.to_html(index=False, justify="left", border=0, classes="causes")
+    return html.escape(sentence) + (f'{LOOK}<div style="overflow-x: auto; contain: inline-size">{page}</div>' if len(cells) else "")
