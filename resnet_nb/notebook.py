@@ -177,6 +177,7 @@ def _widget(prediction: Prediction, choices: Sequence[str], between: tuple[float
         widget = ipywidgets.RadioButtons(options=list(choices), value=None)
     else:
         low, high = between
-        widget = ipywidgets.FloatSlider(value=low, min=low, max=high, step=(high - low) / 100)
+        step, form = (1, ".0f") if high - low >= 10 else ((high - low) / 100, ".2f")  # nobody predicts 5.17 of eleven statements
+        widget = ipywidgets.FloatSlider(value=low, min=low, max=high, step=step, readout_format=form)
     widget.observe(lambda change: setattr(prediction, "value", change["new"]), names="value")
     return widget

@@ -169,6 +169,15 @@ def test_live_prediction_is_what_the_reader_chose(displayed, monkeypatch):
     assert choice.value == "plain-56" and number.value == 12.5
 
 
+def test_a_wide_range_has_whole_numbers(displayed, monkeypatch):
+    monkeypatch.setattr(notebook, "silenced", lambda: False)
+    monkeypatch.setattr(notebook, "get_ipython", object)
+    notebook.predict("How many of eleven?", between=(0, 11))
+    notebook.predict("By how many points?", between=(0, 8))
+    sliders = [shown for shown, _ in displayed if isinstance(shown, ipywidgets.Widget)]
+    assert [(slider.step, slider.readout_format) for slider in sliders] == [(1, ".0f"), (0.08, ".2f")]
+
+
 def test_prediction_without_possible_answers_is_refused():
     with pytest.raises(ValueError, match="either choices or between"):
         notebook.predict("What?")
