@@ -177,6 +177,12 @@ def test_the_pages_links_lead_to_pages():
     assert hrefs == ["01_degradation.html", "02_x.html#Part", "https://a.org/b.ipynb", "sub/c.ipynb"]
 
 
+def test_the_page_has_the_notebooks_title():
+    cells = [new_markdown_cell("Before it."), new_code_cell("# no title"), new_markdown_cell("# Depth & errors: why?\n\n## More")]
+    assert "<title>Depth &amp; errors: why?</title>" in to_html(new_notebook(cells=cells))
+    assert "<title>Notebook</title>" in to_html(new_notebook())
+
+
 def test_a_wide_range_has_whole_numbers(displayed, monkeypatch):
     monkeypatch.setattr(notebook, "silenced", lambda: False)
     monkeypatch.setattr(notebook, "get_ipython", object)
