@@ -16,11 +16,18 @@ from IPython.display import display
 from resnet_nb.diagnose.causes import PROTOCOLS, load_causes, matching
 from resnet_nb.errors import InputError
 from resnet_nb.progress import silenced
-from resnet_nb.widgets import in_notebook
+from resnet_nb.widgets import NAMED, in_notebook
 
-DATA = {"not said": None, "ImageNet": "imagenet", "CIFAR": "cifar"}
+NOT_SAID = ""  # a Dropdown whose value is None shows an empty line
+DATA = {"not said": NOT_SAID, "ImageNet": "imagenet", "CIFAR": "cifar"}
 WIDTHS = {"cause": 32, "typical effect": 15, "one-line test": 28, "source": 25}  # characters; all four columns take a hundred
 FITS = "size and sign"
+# ipywidgets gives each line of HTML the height of a button; long names of sources would make the table wider than a narrow window
+LOOK = (
+    "<style>.causes { line-height: 1.35; border-collapse: collapse } .causes :is(th, td) "
+    "{ vertical-align: top; padding: 4px 8px 4px 0; border-bottom: 1px solid #8888 } "
+    ".causes td:nth-child(5) { min-width: 10em; overflow-wrap: anywhere }</style>"
+)
 STATIC = "In a live Jupyter, this cell shows fields for two errors and what you know, and the causes that fit; tables stand for them here."
 
 
@@ -91,31 +98,31 @@ class Explorer:
     def __init__(self, published: float | None, measured: float | None, model: str | None, data: str | None, protocol: str | None):
         from ipywidgets import HTML, Checkbox, Dropdown, HBox, Layout, Text, VBox
 
-        wide, narrow = {"description_width": "initial"}, Layout(width="14em")
+        narrow, row_wrap = Layout(width="16em"), Layout(flex_flow="row wrap")
         numbers = ["" if value is None else f"{value:g}" for value in (published, measured)]
         groups = dict.fromkeys(cause.group for cause in load_causes())
-        self.published = Text(numbers[0], description="Published error (%)", style=wide, layout=narrow)
-        self.measured = Text(numbers[1], description="Measured error (%)", style=wide, layout=narrow)
-        self.model = Text(model or "", description="Model", placeholder="such as resnet50", style=wide, layout=narrow)
-        sets = DATA if data in DATA.values() else DATA | {data: data}
-        protocols = {"not said": None} | {name: name for name in PROTOCOLS}
-        kinds = {"all": None} | {name: name for name in groups}
-        self.data = Dropdown(options=list(sets.items()), value=data, description="Data", style=wide)
-        self.protocol = Dropdown(options=list(protocols.items()), value=protocol, description="Measured under", style=wide)
-        self.group = Dropdown(options=list(kinds.items()), description="Causes", style=wide)
+        self.published = Text(numbers[0], description="Published error (%)", style=NAMED, layout=narrow)
+        self.measured = Text(numbers[1], description="Measured error (%)", style=NAMED, layout=narrow)
+        self.model = Text(model or "", description="Model", placeholder="such as resnet50", style=NAMED, layout=narrow)
+        sets = DATA if data is None or data in DATA.values() else DATA | {data: data}
+        protocols = {"not said": NOT_SAID} | {name: name for name in PROTOCOLS}
+        kinds = {"all": NOT_SAID} | {name: name for name in groups}
+        self.data = Dropdown(options=list(sets.items()), value=data or NOT_SAID, description="Data", style=NAMED)
+        self.protocol = Dropdown(options=list(protocols.items()), value=protocol or NOT_SAID, description="Measured under", style=NAMED)
+        self.group = Dropdown(options=list(kinds.items()), description="Causes", style=NAMED)
         self.unknown = Checkbox(description="Also causes whose size nobody measured", indent=False)
         self.result = HTML()
         fields = [[self.published, self.measured], [self.model, self.data, self.protocol, self.group]]
         for control in (*fields[0], *fields[1], self.unknown):
             control.observe(lambda _: self._update(), "value")
-        self.box = VBox([*(HBox(row, layout=Layout(flex_flow="row wrap")) for row in fields), self.unknown, self.result])
+        self.box = VBox([*(HBox(row, layout=row_wrap) for row in fields), self.unknown, self.result])
         self._update()
 
     def _update(self) -> None:
         try:
             published, measured = (_number(field.value, name) for field, name in ((self.published, "published"), (self.measured, "measured")))
-            names = {"model": self.model.value.strip() or None, "data": self.data.value, "protocol": self.protocol.value, "group": self.group.value}
-            found = _fitting(published, measured, **names)
+            names = {"model": self.model.value.strip(), "data": self.data.value, "protocol": self.protocol.value, "group": self.group.value}
+            found = _fitting(published, measured, **{name: value or None for name, value in names.items()})
             self.result.value = _page(found, measured - published, self.unknown.value)
         except InputError as error:
             self.result.value = html.escape(str(error))
@@ -144,4 +151,5 @@ def _page(found: pd.DataFrame, gap: float, unknown: bool) -> str:
         }
     )  # fmt: skip
     with pd.option_context("display.max_colwidth", None):
-        return html.escape(sentence) + (cells.to_html(index=False, justify="left", border=0) if len(cells) else "")
+        page = cells.to_html(index=False, justify="left", border=0, classes="causes")
+    return html.escape(sentence) + (f'{LOOK}<div style="overflow-x: auto; contain: inline-size">{page}</div>' if len(cells) else "")

@@ -8,11 +8,10 @@ A small net of the digits trains in a thread of its own, so that the kernel goes
 import atexit
 import html
 import importlib.util
-import io
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ from resnet_nb.errors import InputError, RunError
 from resnet_nb.figures.explorer import Watched, watched
 from resnet_nb.progress import silenced
 from resnet_nb.recipes import Recipe, get_recipe
-from resnet_nb.widgets import in_notebook
+from resnet_nb.widgets import NAMED, WIDE, Picture, in_notebook
 
 if TYPE_CHECKING:
     from resnet_nb.data import Data
@@ -81,23 +80,21 @@ class Explorer:
         atexit.register(self._halt)  # a thread that is cut off inside torch ends the kernel with a crash
 
     def _build(self) -> None:
-        from ipywidgets import HTML, Button, Dropdown, HBox, Image, Layout, SelectionSlider, ToggleButtons, VBox
+        from ipywidgets import HTML, Button, Dropdown, HBox, SelectionSlider, ToggleButtons, VBox
 
-        wide = {"description_width": "initial"}
-        self.depth = Dropdown(options=[(f"{depth} layers", depth) for depth in DEPTHS], value=20, description="Depth", style=wide)
-        self.shortcut = ToggleButtons(options=list(SHORTCUTS.items()), description="Shortcut", style=wide)
-        self.rate = SelectionSlider(options=[(f"{rate:g}", rate) for rate in RATES], value=0.05, description="Learning rate", style=wide)
+        self.depth = Dropdown(options=[(f"{depth} layers", depth) for depth in DEPTHS], value=20, description="Depth", style=NAMED)
+        self.shortcut = ToggleButtons(options=list(SHORTCUTS.items()), description="Shortcut", style=WIDE)
+        self.rate = SelectionSlider(options=[(f"{rate:g}", rate) for rate in RATES], value=0.05, description="Learning rate", style=NAMED)
         self.train = Button(description="Train", icon="play", tooltip="Train the net that is chosen above")
         self.stop = Button(description="Stop", icon="stop", tooltip="Stop the net that is training", disabled=True)
         self.clear = Button(description="Clear", icon="trash", tooltip="Take the earlier nets out of the picture")
         self.status = HTML("Choose a net, then Train.")
-        self.image = Image(format="png", layout=Layout(max_width="100%"))
-        self.image.tooltip = "Running training error against iterations, one line for each net; the line of text above says the numbers"
+        self.picture = Picture()
         self.train.on_click(lambda _: self._start())
         self.stop.on_click(lambda _: self._ask_to_stop())
         self.clear.on_click(lambda _: self._clear())
         buttons = HBox([self.train, self.stop, self.clear])
-        self.box = VBox([self.depth, self.shortcut, self.rate, buttons, self.status, self.image])
+        self.box = VBox([self.depth, self.shortcut, self.rate, buttons, self.status, self.picture.widget])
 
     @property
     def training(self) -> bool:
@@ -191,16 +188,20 @@ class Explorer:
         return f"{run.label}: {_result(done, recipe)}, {time.monotonic() - started:.0f} s."
 
     def _draw(self) -> None:
-        picture = io.BytesIO()
         with self.lock:
-            watched(self.runs, self.recipe.curve_every).savefig(picture, format="png", dpi=DPI)
-            self.image.value = picture.getvalue()
+            self.picture.show(watched(self.runs, self.recipe.curve_every), _seen(self.runs), DPI)
 
     def _say(self, sentence: str, details: str = "") -> None:
         self.status.value = html.escape(sentence) + (f"<pre>{html.escape(details)}</pre>" if details else "")
 
     def _buttons(self, *, training: bool) -> None:
         self.train.disabled, self.stop.disabled = training, not training
+
+
+def _seen(runs: Sequence[Watched]) -> str:
+    """The picture in words."""
+    nets = [f"{run.number}: {run.label}, {run.points[-1][2]:.1f} percent at iteration {run.points[-1][0]}" for run in runs if run.points]
+    return f"Running training error against iterations (log scale), a line for each net. {'; '.join(nets) or 'No net yet'}."
 
 
 @contextmanager

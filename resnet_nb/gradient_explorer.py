@@ -7,7 +7,6 @@ Each choice builds the net, sends 64 digits through it and back, and draws: well
 
 import html
 import importlib.util
-import io
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -17,7 +16,7 @@ from resnet_nb.errors import InputError
 from resnet_nb.figures.gradients import Curve, microscope
 from resnet_nb.progress import silenced
 from resnet_nb.vanishing import growth, ratio, theory
-from resnet_nb.widgets import in_notebook
+from resnet_nb.widgets import NAMED, WIDE, Picture, in_notebook
 
 if TYPE_CHECKING:
     from resnet_nb.data import Data
@@ -32,7 +31,6 @@ NORMS = {"batch normalisation": "batch", "none": "none"}
 SHORTCUTS = {"none: plain": "plain", "identity: residual": "residual"}
 WIDTH, IMAGES, RATE = 8, 64, 0.05
 KEPT = 4  # earlier nets in the picture
-DPI = 80
 STATIC = "In a live Jupyter with torch, this cell shows controls with which to look at such nets; the figure above stands for them here."
 
 
@@ -62,26 +60,24 @@ class Explorer:
         self._update()
 
     def _build(self) -> None:
-        from ipywidgets import HTML, Button, Dropdown, HBox, Image, Layout, ToggleButtons, VBox
+        from ipywidgets import HTML, Button, Dropdown, HBox, Layout, ToggleButtons, VBox
 
-        named = {"description_width": "initial"}
-        wide = named | {"button_width": "auto"}
-        self.depth = Dropdown(options=[(f"{depth} layers", depth) for depth in DEPTHS], value=20, description="Depth", style=named)
-        self.init = Dropdown(options=list(INITS.items()), description="Initialisation", style=named)
-        self.activation = ToggleButtons(options=list(ACTIVATIONS.items()), description="Activation", style=wide)
-        self.norm = ToggleButtons(options=list(NORMS.items()), description="Normalisation", style=wide)
-        self.shortcut = ToggleButtons(options=list(SHORTCUTS.items()), description="Shortcut", style=wide)
+        self.depth = Dropdown(options=[(f"{depth} layers", depth) for depth in DEPTHS], value=20, description="Depth", style=NAMED)
+        self.init = Dropdown(options=list(INITS.items()), description="Initialisation", style=NAMED)
+        self.activation = ToggleButtons(options=list(ACTIVATIONS.items()), description="Activation", style=WIDE)
+        self.norm = ToggleButtons(options=list(NORMS.items()), description="Normalisation", style=WIDE)
+        self.shortcut = ToggleButtons(options=list(SHORTCUTS.items()), description="Shortcut", style=WIDE)
         self.keep = Button(description="Keep", icon="thumb-tack", tooltip="Leave this net in the picture beside the next ones")
         self.clear = Button(description="Clear", icon="trash", tooltip="Take the kept nets out of the picture")
         self.status = HTML()
-        self.image = Image(format="png", layout=Layout(max_width="100%"))
-        self.image.tooltip = "The gradient's norm and the angle of one update, layer by layer; the line of text above says the numbers"
+        self.picture = Picture()
         for control in (self.depth, self.init, self.activation, self.norm, self.shortcut):
             control.observe(lambda _: self._update(), "value")
         self.keep.on_click(lambda _: self._keep())
         self.clear.on_click(lambda _: self._clear())
-        rows = [HBox([self.depth, self.init]), self.activation, self.norm, self.shortcut, HBox([self.keep, self.clear])]
-        self.box = VBox([*rows, self.status, self.image])
+        net = HBox([self.depth, self.init], layout=Layout(flex_flow="row wrap"))
+        rows = [net, self.activation, self.norm, self.shortcut, HBox([self.keep, self.clear])]
+        self.box = VBox([*rows, self.status, self.picture.widget])
 
     def _update(self) -> None:
         """Look at the net that is chosen, and draw it; or say why there is none."""
@@ -105,7 +101,7 @@ class Explorer:
         return Curve(f"{family} {depth}: {', '.join(words)}", family, table, expected), _words(table, expected)
 
     def _keep(self) -> None:
-        if self.now is not None:
+        if self.now is not None and self.now not in self.kept:  # clicked twice, it would be in the legend twice
             self.kept = [*self.kept, self.now][-KEPT:]
 
     def _clear(self) -> None:
@@ -114,10 +110,10 @@ class Explorer:
 
     def _draw(self) -> None:
         curves = [*self.kept, *([self.now] if self.now is not None and self.now not in self.kept else [])]
-        picture = io.BytesIO()
-        title = f"Before training: {curves[-1].label}" if curves else "Choose another net"
-        microscope(curves, title).savefig(picture, format="png", dpi=DPI)
-        self.image.value = picture.getvalue()
+        title = "Choose another net" if self.now is None else f"Before training: {self.now.label}"
+        nets = "; ".join(curve.label for curve in curves) or "none"
+        alt = f"Over the convolutions, from input to output: the gradient's norm and the angle of one update. Nets: {nets}."
+        self.picture.show(microscope(curves, title), alt)
 
 
 def _words(table: pd.DataFrame, expected: float | None) -> str:

@@ -174,9 +174,11 @@ def _widget(prediction: Prediction, choices: Sequence[str], between: tuple[float
     import ipywidgets
 
     if choices:
-        widget = ipywidgets.RadioButtons(options=list(choices), value=None)
+        wide = ipywidgets.Layout(width="auto")  # in the default 300 pixels a longer answer pushes its button out of sight
+        widget = ipywidgets.RadioButtons(options=list(choices), value=None, layout=wide)
     else:
         low, high = between
-        widget = ipywidgets.FloatSlider(value=low, min=low, max=high, step=(high - low) / 100)
+        step, form = (1, ".0f") if high - low >= 10 else ((high - low) / 100, ".2f")  # nobody predicts 5.17 of eleven statements
+        widget = ipywidgets.FloatSlider(value=low, min=low, max=high, step=step, readout_format=form)
     widget.observe(lambda change: setattr(prediction, "value", change["new"]), names="value")
     return widget

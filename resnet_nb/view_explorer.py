@@ -237,7 +237,8 @@ class Explorer:
         self.shorts, shorts = ticks("Dense passes, short side:", {side: f"{side} pixels" for side in sides})
         self.rule = buttons("Dense windows averaged", rules)
         self.average = buttons("Views and nets averaged", list(AVERAGES.items()))
-        self.keep = Button(description="Keep as reference", icon="thumb-tack", tooltip="Compare the next choices with this one")
+        wide = Layout(width="auto", align_self="flex-start")  # 148 pixels cut the words off
+        self.keep = Button(description="Keep as reference", icon="thumb-tack", tooltip="Compare the next choices with this one", layout=wide)
         self.result = HTML()
         next(iter(self.nets.values())).value, self.crops.value = True, 1
         self.controls = [*self.nets.values(), self.crops, self.pad, self.mirrored, *self.shorts.values(), self.rule, self.average]

@@ -142,7 +142,17 @@ def test_what_is_known_leaves_out_causes(shown, field, name, value, measured):
 def test_what_is_given_stands_in_the_fields(shown):
     explore(20.74, 24.7, model="resnet50", data="imagenette", protocol="1-crop")
     names = ("Published error (%)", "Measured error (%)", "Model", "Data", "Measured under", "Causes")
-    assert [found(shown[0], name).value for name in names] == ["20.74", "24.7", "resnet50", "imagenette", "1-crop", None]
+    assert [found(shown[0], name).value for name in names] == ["20.74", "24.7", "resnet50", "imagenette", "1-crop", ""]
+
+
+def test_what_is_not_said_is_written_in_its_field(shown):
+    explore()
+    dropdowns = [found(shown[0], name) for name in ("Data", "Measured under", "Causes")]
+    assert [dropdown.label for dropdown in dropdowns] == ["not said", "not said", "all"]
+    for dropdown in dropdowns:
+        dropdown.index = 1
+        dropdown.index = 0
+    assert [dropdown.label for dropdown in dropdowns] == ["not said", "not said", "all"]
 
 
 def test_causes_of_unknown_size_come_on_request_and_last(shown):

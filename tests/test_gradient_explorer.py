@@ -5,7 +5,7 @@ import time
 import ipywidgets
 import pytest
 import torch
-from widget_examples import displayed_by, everything, found
+from widget_examples import alt, displayed_by, everything, found, picture
 
 from resnet_nb import gradient_explorer
 from resnet_nb.data import load_data
@@ -32,13 +32,8 @@ def box(shown: list) -> ipywidgets.Widget:
 
 
 def status(box: ipywidgets.Widget) -> str:
-    (text,) = [widget.value for widget in everything(box) if isinstance(widget, ipywidgets.HTML)]
+    text, _picture = [widget.value for widget in everything(box) if isinstance(widget, ipywidgets.HTML)]
     return text
-
-
-def picture(box: ipywidgets.Widget) -> bytes:
-    (image,) = [widget for widget in everything(box) if isinstance(widget, ipywidgets.Image)]
-    return image.value
 
 
 def test_every_choice_of_the_nets_is_there() -> None:
@@ -103,6 +98,18 @@ def test_four_nets_are_kept_and_no_more(box: ipywidgets.Widget, drawn: list) -> 
         found(box, "Keep").click()
     found(box, "Depth").value = 56
     assert [curve.label.split()[1].rstrip(":") for curve in drawn[-1]] == ["14", "20", "32", "44", "56"]  # the oldest went
+
+
+def test_the_pictures_text_names_its_nets(box: ipywidgets.Widget) -> None:
+    found(box, "Keep").click()
+    found(box, "Keep").click()
+    found(box, "Shortcut").value = "residual"
+    assert "the angle of one update. Nets: plain 20: he-fan-in, relu; residual 20: he-fan-in, relu." in alt(box)
+
+
+def test_no_widget_has_a_tooltip_that_breaks_it_in_a_browser(box: ipywidgets.Widget) -> None:
+    """As in test_explorer: a widget that has a tooltip and no description is a JavaScript error."""
+    assert all(hasattr(widget, "description") for widget in everything(box) if getattr(widget, "tooltip", None))
 
 
 def test_a_net_that_cannot_be_is_a_sentence_and_one_without_gradients_too(box: ipywidgets.Widget) -> None:

@@ -1,6 +1,7 @@
 import base64
 import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import ipywidgets
 import pytest
 from matplotlib import pyplot
 from matplotlib.figure import Figure
-from nbformat.v4 import new_code_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
 from resnet_nb import notebook
@@ -167,6 +168,28 @@ def test_live_prediction_is_what_the_reader_chose(displayed, monkeypatch):
     assert choice.value is None and number.value is None
     buttons.value, slider.value = "plain-56", 12.5
     assert choice.value == "plain-56" and number.value == 12.5
+
+
+def test_the_pages_links_lead_to_pages():
+    text = "[one](01_degradation.ipynb), [a part](02_x.ipynb#Part), [elsewhere](https://a.org/b.ipynb), [below](sub/c.ipynb), `d.ipynb`"
+    page = to_html(new_notebook(cells=[new_markdown_cell(text)]))
+    hrefs = [href for href in re.findall('href="([^"]*)"', page) if "ipynb" in href or "html" in href]
+    assert hrefs == ["01_degradation.html", "02_x.html#Part", "https://a.org/b.ipynb", "sub/c.ipynb"]
+
+
+def test_the_page_has_the_notebooks_title():
+    cells = [new_markdown_cell("Before it."), new_code_cell("# no title"), new_markdown_cell("# Depth & errors: why?\n\n## More")]
+    assert "<title>Depth &amp; errors: why?</title>" in to_html(new_notebook(cells=cells))
+    assert "<title>Notebook</title>" in to_html(new_notebook())
+
+
+def test_a_wide_range_has_whole_numbers(displayed, monkeypatch):
+    monkeypatch.setattr(notebook, "silenced", lambda: False)
+    monkeypatch.setattr(notebook, "get_ipython", object)
+    notebook.predict("How many of eleven?", between=(0, 11))
+    notebook.predict("By how many points?", between=(0, 8))
+    sliders = [shown for shown, _ in displayed if isinstance(shown, ipywidgets.Widget)]
+    assert [(slider.step, slider.readout_format) for slider in sliders] == [(1, ".0f"), (0.08, ".2f")]
 
 
 def test_prediction_without_possible_answers_is_refused():
