@@ -530,6 +530,7 @@ def scoreboard(as_json: Json = False) -> None:
 def verify(as_json: Json = False) -> None:
     """Check every recorded run: edited, missing, orphaned and unreadable files are named."""
     from resnet_nb import records
+    from resnet_nb.records import places
 
     problems = records.verify()
     if as_json:
@@ -537,7 +538,7 @@ def verify(as_json: Json = False) -> None:
     else:
         for problem in problems:
             print(problem.sentence)
-        _say(f"{len(problems)} problems in {records.results_dir()}" if problems else f"every record in {records.results_dir()} is sound")
+        _say(f"{len(problems)} problems in {places.results_dir()}" if problems else f"every record in {places.results_dir()} is sound")
     if problems:
         raise typer.Exit(1)
 

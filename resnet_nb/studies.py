@@ -29,6 +29,7 @@ from resnet_nb import records
 from resnet_nb.asked import parsed
 from resnet_nb.errors import InputError
 from resnet_nb.recipes import get_recipe
+from resnet_nb.records import places
 
 DECIDING = ("model", "data", "split", "image_size", "seed", "width", "init", "norm", "deterministic")  # beside the recipe and its length
 
@@ -57,17 +58,11 @@ class Study:
     question: str = ""
 
 
-def lists_dir() -> Path:
-    """Where the study files lie: `studies/` of the checkout, else the copy that was installed with the package."""
-    package = Path(__file__).resolve().parent
-    return package.parent / "studies" if (package.parent / "pyproject.toml").exists() else package / "study_lists"
-
-
 def find_study(study: str) -> Path:
     """The file that `study` is, or the one of that name in the checkout's studies/. Raises InputError with the nearest names."""
     if Path(study).is_file():
         return Path(study)
-    known = {path.stem: path for path in sorted(lists_dir().glob("*.yaml"))}
+    known = {path.stem: path for path in sorted(places.lists_dir().glob("*.yaml"))}
     if study not in known:
         near = difflib.get_close_matches(Path(study).stem, known, 2) or list(known)
         raise InputError(f"There is no study {study!r}: give a file, or the name of one in studies/, such as {' or '.join(near) or 'digits-grown'}.")
@@ -135,7 +130,7 @@ def is_recorded(asked: dict, filed: Sequence[Filed]) -> bool:
 def recorded(study: str) -> list[Filed]:
     """The study's records of training runs."""
     found = []
-    for path in sorted((records.results_dir() / study).glob("[!.]*.json")):
+    for path in sorted((places.results_dir() / study).glob("[!.]*.json")):
         with contextlib.suppress(InputError):  # damaged, or of an older command line: to be done again
             record = records.read_record(path)
             if record["kind"] == "training" and path.stem == records.run_name(record):
@@ -150,8 +145,8 @@ def overview() -> pd.DataFrame:
     Records are counted, not compared with the list: `sweep` does that, and so does a test of the committed ones.
     """
     rows = []
-    for path in sorted(lists_dir().glob("*.yaml")):
+    for path in sorted(places.lists_dir().glob("*.yaml")):
         study = read_study(path)
-        filed = list((records.results_dir() / study.name).glob("[!.]*.json"))
+        filed = list((places.results_dir() / study.name).glob("[!.]*.json"))
         rows.append((study.name, study.question, len(study.commands), len(filed), study.planned))
     return pd.DataFrame(rows, columns=["study", "question", "listed", "recorded", "planned"])

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from resnet_nb import cli, records
 from resnet_nb.models import build_model
+from resnet_nb.records import places
 from resnet_nb.runs import command, plan
 
 TRAIN = ["train", "plain8", "--width", "4", "--threads", "1"]
@@ -114,7 +115,7 @@ def test_another_command_in_the_folder_is_refused_and_fresh_starts_again(whole: 
 
 
 def test_a_study_files_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "results_dir", lambda: tmp_path / "results")
+    monkeypatch.setattr(places, "results_dir", lambda: tmp_path / "results")
     words = [*TRAIN, "--iterations", "10", "--study", "a-study", "--out", str(tmp_path / "run")]
     result = CliRunner().invoke(cli.app, words, catch_exceptions=False)
     assert result.exit_code == 0

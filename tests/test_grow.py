@@ -17,6 +17,7 @@ from resnet_nb.kept import read_weights_file, weights_file
 from resnet_nb.models import build_model, parse
 from resnet_nb.normalise import Normalisation
 from resnet_nb.recipes import Recipe, get_recipe
+from resnet_nb.records import places
 from resnet_nb.train import RunStopped, fit
 
 RECIPE = get_recipe("quick-digits,iterations=6,drops=none,curve_every=2,evaluations=2,batch_size=16")
@@ -166,7 +167,7 @@ def test_a_net_grows_from_its_own_kind_alone(model: str, init: str) -> None:
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A results folder whose study `first` keeps the weights of plain-8, seed 1, and holds seed 2 without them."""
     results = tmp_path / "results"
-    monkeypatch.setattr(records, "results_dir", lambda: results)
+    monkeypatch.setattr(places, "results_dir", lambda: results)
     monkeypatch.setattr(records, "check_writable", lambda: None)
     for seed, keep in ((1, True), (2, False)):
         shallow = runs.plan("plain8", RECIPE, seed, width=4)

@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 from resnet_nb import on_ray, records
 from resnet_nb.cli import app
 from resnet_nb.errors import InputError
+from resnet_nb.records import places
 from resnet_nb.studies import Study
 
 NO_RAY = "Ray is not installed: pip install 'resnet-nb[ray]'"
@@ -92,7 +93,7 @@ def filed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(records.run_name(record))
         return file_record(record, study)
 
-    monkeypatch.setattr(records, "results_dir", lambda: tmp_path / "results")
+    monkeypatch.setattr(places, "results_dir", lambda: tmp_path / "results")
     monkeypatch.setattr(records, "file_record", noted)
     return names
 

@@ -23,7 +23,7 @@ from resnet_nb.data import load_data
 from resnet_nb.errors import InputError
 from resnet_nb.models import BOTTLENECKS, parse
 from resnet_nb.recipes import get_recipe
-from resnet_nb.records import all_records, load_study, results_dir
+from resnet_nb.records import all_records, load_study, places
 
 ROOT = Path(__file__).parents[1]
 STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
@@ -72,7 +72,7 @@ def test_a_failed_run_stops_no_other_and_is_named(tmp_path: Path, capsys: pytest
 
 
 def test_a_run_is_recorded_when_all_that_is_asked_of_it_is_there_however_many_processes_made_it(tmp_path: Path, monkeypatch) -> None:  # noqa: ANN001
-    monkeypatch.setattr(records, "results_dir", lambda: tmp_path)
+    monkeypatch.setattr(places, "results_dir", lambda: tmp_path)
     words = ("train", "plain20", "--width", "8", "--data", "digits", "--recipe", "quick-digits", "--seed", "0")
     launched = "torchrun --nproc-per-node 2 -m resnet_nb " + " ".join(words)
     trace = kept.trace_text([[0, "conv1", 1.0, 2.0, 0.1, 0.1, 3.0]])
@@ -238,12 +238,12 @@ def test_of_a_recorded_study_a_sweep_has_nothing_to_do(path: Path, monkeypatch: 
 
 
 def test_a_record_that_was_edited_or_renamed_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(results_dir() / "cifar10-short", tmp_path / "cifar10-short")
+    shutil.copytree(places.results_dir() / "cifar10-short", tmp_path / "cifar10-short")
     edited, renamed, *others = sorted((tmp_path / "cifar10-short").glob("*.json"))
     edited.write_text(edited.read_text().replace('"test_error"', '"test_error" ').replace('"seed": 0', '"seed": 1'))
     renamed.rename(renamed.with_name("plain20-cifar10.json"))
     whole = studies.recorded("cifar10-short")
-    monkeypatch.setattr(records, "results_dir", lambda: tmp_path)
+    monkeypatch.setattr(places, "results_dir", lambda: tmp_path)
     left = studies.recorded("cifar10-short")
     assert len(whole) == len(others) + 2 and len(left) == len(others) and all(asked in whole for asked in left)
 
