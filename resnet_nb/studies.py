@@ -26,10 +26,10 @@ import pandas as pd
 import yaml
 
 from resnet_nb import records
-from resnet_nb.asked import parsed
 from resnet_nb.errors import InputError
 from resnet_nb.recipes import get_recipe
 from resnet_nb.records import places
+from resnet_nb.train_command import parsed
 
 DECIDING = ("model", "data", "split", "image_size", "seed", "width", "init", "norm", "deterministic")  # beside the recipe and its length
 
@@ -103,7 +103,7 @@ def asked_for(words: Sequence[str]) -> dict:
 
 
 def deciding(asked: dict) -> dict:
-    """The part of `asked.parsed` that decides a run's numbers."""
+    """The part of `train_command.parsed` that decides a run's numbers."""
     recipe = get_recipe(asked["recipe"], asked["data"])
     return {**{name: asked[name] for name in DECIDING}, "recipe": recipe.name, "iterations": asked["iterations"] or recipe.iterations}
 
@@ -117,13 +117,13 @@ class Filed:
 
 
 def kept(asked: dict) -> frozenset[str]:
-    """What a command leaves beside its record. asked: of `asked.parsed`."""
+    """What a command leaves beside its record. asked: of `train_command.parsed`."""
     options = {"--trace": asked["trace"], "--keep-weights": asked["keep_weights"]}
     return frozenset(ending for option, ending in records.KEPT.items() if options[option])
 
 
 def is_recorded(asked: dict, filed: Sequence[Filed]) -> bool:
-    """Whether one of the records is of the run that is asked for, with all that is to be kept of it. asked: of `asked.parsed`."""
+    """Whether one of the records is of the run that is asked for, with all that is to be kept of it. asked: of `train_command.parsed`."""
     return any(one.asked == deciding(asked) and kept(asked) <= one.beside for one in filed)
 
 

@@ -46,7 +46,7 @@ def printed(copy: Path) -> str:
 
 
 def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "resnet_nb.cli", "run", *words]
+    return [sys.executable, "-m", "resnet_nb", "run", *words]
 
 
 # One run of three notebooks, two at a time, of which one fails

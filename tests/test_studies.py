@@ -18,12 +18,12 @@ from record_examples import training_record
 
 from resnet_nb import kept, records, runs, studies, workers
 from resnet_nb import sweep as sweeps
-from resnet_nb.asked import parsed
 from resnet_nb.data import load_data
 from resnet_nb.errors import InputError
 from resnet_nb.models import BOTTLENECKS, parse
 from resnet_nb.recipes import get_recipe
 from resnet_nb.records import all_records, load_study, places
+from resnet_nb.train_command import parsed
 
 ROOT = Path(__file__).parents[1]
 STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
@@ -133,7 +133,7 @@ def test_an_interrupted_study_keeps_its_run_and_begins_no_other(tmp_path: Path) 
         "name: a-study\noptions: --width 4 --checkpoint-seconds 0\ngrid:\n  - {models: [plain8, resnet8], recipes: [quick-digits], seeds: [0, 1]}\n"
     )
     heeds_interrupts = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a command in the background inherits that it does not
-    command = [sys.executable, "-m", "resnet_nb.cli", "sweep", "s.yaml", "--jobs", "1"]
+    command = [sys.executable, "-m", "resnet_nb", "sweep", "s.yaml", "--jobs", "1"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heeds_interrupts) as process:
         folder = tmp_path / "runs" / "plain8-digits-quick-digits-w4-s0"
         until(folder / "checkpoint.pt")
@@ -254,7 +254,7 @@ def test_a_sweep_that_is_killed_leaves_a_checkpoint_and_no_process(tmp_path: Pat
         "name: a-study\noptions: --width 2 --checkpoint-seconds 1000\n"
         "grid:\n  - {models: [plain8], recipes: ['quick-digits,iterations=100000'], seeds: [0]}\n"
     )
-    command = [sys.executable, "-m", "resnet_nb.cli", "sweep", "s.yaml"]
+    command = [sys.executable, "-m", "resnet_nb", "sweep", "s.yaml"]
     folder = tmp_path / "runs" / "plain8-digits-quick-digits-iterations100000-w2-s0"
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         until(folder / "run.json")
