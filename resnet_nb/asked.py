@@ -44,6 +44,7 @@ def train(
     """
     end = deadline(asked["max_minutes"])
     from resnet_nb import runs
+    from resnet_nb.devices import set_threads
     from resnet_nb.ranks import launched
 
     def over(iteration: int) -> bool:
@@ -52,7 +53,7 @@ def train(
     def chosen(*names: str) -> dict:
         return {name: asked[name] for name in names}
 
-    runs.set_threads(asked["threads"])
+    set_threads(asked["threads"])
     recipe = get_recipe(asked["recipe"], asked["data"])
     planned = runs.plan(asked["model"], recipe, asked["seed"], **chosen("iterations", "width", "init", "deterministic", "norm", "trace"))
     ranks = launched()

@@ -13,10 +13,9 @@ import textwrap
 import pandas as pd
 from IPython.display import display
 
+from resnet_nb.audience import in_notebook, silenced
 from resnet_nb.diagnose.causes import PROTOCOLS, load_causes, matching
 from resnet_nb.errors import InputError
-from resnet_nb.progress import silenced
-from resnet_nb.widgets import in_notebook
 
 DATA = {"not said": None, "ImageNet": "imagenet", "CIFAR": "cifar"}
 WIDTHS = {"cause": 32, "typical effect": 15, "one-line test": 28, "source": 25}  # characters; all four columns take a hundred

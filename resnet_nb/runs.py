@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shlex
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import torch
 from resnet_nb import checkpoints, grow, photo_training, records
 from resnet_nb.batches import sizes_of
 from resnet_nb.checkpoints import FolderInUse, RunFolder
+from resnet_nb.conditions import conditions
 from resnet_nb.data import Data
 from resnet_nb.data.training import PhotoData
 from resnet_nb.devices import resolve_device
@@ -26,7 +26,7 @@ from resnet_nb.models.weights import read_tensors
 from resnet_nb.provenance import cpu_threads, machine
 from resnet_nb.ranks import ALONE, Ranks, SharedFolder
 from resnet_nb.recipes import Recipe
-from resnet_nb.train import Fit, RunStopped, conditions, fit
+from resnet_nb.train import Fit, RunStopped, fit
 
 WAIT_SECONDS = 0.5  # between two looks whether another has trained a net
 
@@ -349,12 +349,3 @@ def _record(plan: Plan, data: Data | PhotoData, described: dict, done: Fit, devi
 
 def _rounded(values: list[float], digits: int) -> list[float]:
     return [round(value, digits) for value in values]
-
-
-def set_threads(threads: int | None) -> None:
-    """Let torch use this many threads on the CPU; None leaves its own choice. Raises InputError when there are fewer cores."""
-    if threads is None:
-        return
-    if not 1 <= threads <= (os.cpu_count() or 1):
-        raise InputError(f"--threads {threads}: this machine has {os.cpu_count()} cores.")
-    torch.set_num_threads(threads)

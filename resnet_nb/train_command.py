@@ -56,7 +56,7 @@ def train(
 
     On photographs, by several processes too: torchrun --nproc-per-node N -m resnet_nb train ..., each with a GPU or on the CPU.
     """
-    from resnet_nb.progress import leads
+    from resnet_nb.audience import leads
     from resnet_nb.train import RunStopped
 
     try:

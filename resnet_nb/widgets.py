@@ -2,21 +2,10 @@
 
 import io
 import time
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from resnet_nb.train import Curve
+from resnet_nb.curve import Curve
 
 SECONDS = 1.5  # between two drawings: one takes a tenth of that on a slow machine
-
-
-def in_notebook() -> bool:
-    """Whether a Jupyter kernel runs this code, so that a widget can be seen."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
-    return getattr(get_ipython(), "kernel", None) is not None
 
 
 class LiveCurve:
@@ -30,7 +19,7 @@ class LiveCurve:
         self.image = Image(format="png")
         display(self.image)
 
-    def show(self, curve: "Curve") -> None:
+    def show(self, curve: Curve) -> None:
         """Draw the curve as it stands, unless it was drawn a moment ago."""
         if time.monotonic() - self.drawn < SECONDS:
             return

@@ -59,8 +59,8 @@ def predict(
     """The five likeliest classes of your own pictures, and the views that voted for each. Exit status 1 if a picture could not be read."""
     from resnet_nb import choices, own_pictures, reports
     from resnet_nb import predict as predictions
+    from resnet_nb.devices import set_threads
     from resnet_nb.members import Given
-    from resnet_nb.runs import set_threads
 
     if "," in protocol:
         raise InputError(f"--protocol {protocol}: name one.")
@@ -106,8 +106,8 @@ def features(
     from resnet_nb import features as pooled
     from resnet_nb import own_pictures, reports
     from resnet_nb.choices import Choices
+    from resnet_nb.devices import set_threads
     from resnet_nb.members import Given
-    from resnet_nb.runs import set_threads
 
     set_threads(threads)
     chosen = Choices(resize, crop, interpolation=interpolation, resizer=resizer)

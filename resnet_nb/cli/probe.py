@@ -59,8 +59,8 @@ def probe(
 ) -> None:
     """Look inside trained weights: layers, blocks deleted or exchanged, paths of the gradient, slices of the loss; with --study, a record of it."""
     from resnet_nb import probing
+    from resnet_nb.devices import set_threads
     from resnet_nb.members import Given
-    from resnet_nb.runs import set_threads
 
     set_threads(threads)
     asked = {
