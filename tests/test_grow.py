@@ -16,6 +16,7 @@ from resnet_nb.files import checksum
 from resnet_nb.kept import read_weights_file, weights_file
 from resnet_nb.models import build_model, parse
 from resnet_nb.normalise import Normalisation
+from resnet_nb.plans import Plan
 from resnet_nb.recipes import Recipe, get_recipe
 from resnet_nb.records import places
 from resnet_nb.train import RunStopped, fit
@@ -175,7 +176,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return results
 
 
-def from_study(seed: int = 1, width: int = 4, study: str = "first") -> runs.Plan:
+def from_study(seed: int = 1, width: int = 4, study: str = "first") -> Plan:
     return runs.plan("plain20", RECIPE, seed, width=width, init=f"grown:plain8@{study}")
 
 
