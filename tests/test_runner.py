@@ -15,7 +15,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from resnet_nb.errors import InputError
-from resnet_nb.runner import Outcome, assign, format_outcomes, run_notebooks, select
+from resnet_nb.runner import Outcome, format_outcomes, run_notebooks
+from resnet_nb.runner.selection import assign, select
 
 PARAMETERS = 'EVIDENCE = "quick"\nSEED = 0\nDATA_ROOT = None\nDOWNLOAD = False'
 ALT = 'Error against depth, with "quotes" & a rising line.'
