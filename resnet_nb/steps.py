@@ -6,8 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from resnet_nb import records
-from resnet_nb.figures.layers import stage_of
-from resnet_nb.kept import TRACE
+from resnet_nb.kept import TRACE, stage_of
 from resnet_nb.records import places
 from resnet_nb.speed import times_to_loss
 
