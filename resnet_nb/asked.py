@@ -1,17 +1,14 @@
-"""What `resnet-nb train` does with its words, wherever they are read: on the command line, in a process of a sweep, in a task of Ray's.
+"""What `resnet-nb train` does as its options say, wherever they are read: on the command line, in a process of a sweep, in a task of Ray's.
 
 Nothing here depends on the state of the process, such as its standard output, so that several threads may do it at a time.
 """
 
 import math
-import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import typer
 
 from resnet_nb.errors import InputError
 from resnet_nb.recipes import Recipe, get_recipe
@@ -31,18 +28,6 @@ class Done:
     source: str
 
 
-def parsed(words: Sequence[str]) -> dict:
-    """The options that `resnet-nb train` makes of a command's words, defaults among them. Raises InputError for words that are no command."""
-    from resnet_nb.cli import app  # which imports this module, in its commands
-
-    if "--help" in words:
-        raise InputError(f"`resnet-nb {shlex.join(words)}` trains nothing: leave --help out.")
-    try:
-        return typer.main.get_command(app).commands[words[0]].make_context(words[0], list(words[1:])).params
-    except Exception as error:  # typer has exceptions of its own for bad words
-        raise InputError(f"`resnet-nb {shlex.join(words)}` is no command: {getattr(error, 'message', None) or error}") from error
-
-
 def deadline(minutes: float | None) -> float:
     """The time of time.monotonic() at which so many minutes from now are over. Raises InputError for a number that is none."""
     if minutes is not None and not 0 < minutes < math.inf:
@@ -53,12 +38,13 @@ def deadline(minutes: float | None) -> float:
 def train(
     asked: Mapping, until: Callable[[int], bool] | None = None, *, progress: bool = True, read: "Callable[..., Data] | None" = None
 ) -> Done:
-    """Train as the options `asked` say, of `parsed`. until: as in `train.fit`. read: in place of `load_data`, whose arguments it is given.
+    """Train as the options `asked` say, of `train_command.parsed`. until: as in `train.fit`. read: in place of `load_data`, whose arguments it has.
 
     Raises what `runs.train` raises.
     """
     end = deadline(asked["max_minutes"])
     from resnet_nb import runs
+    from resnet_nb.devices import set_threads
     from resnet_nb.ranks import launched
 
     def over(iteration: int) -> bool:
@@ -67,7 +53,7 @@ def train(
     def chosen(*names: str) -> dict:
         return {name: asked[name] for name in names}
 
-    runs.set_threads(asked["threads"])
+    set_threads(asked["threads"])
     recipe = get_recipe(asked["recipe"], asked["data"])
     planned = runs.plan(asked["model"], recipe, asked["seed"], **chosen("iterations", "width", "init", "deterministic", "norm", "trace"))
     ranks = launched()
@@ -93,19 +79,3 @@ def data_of(recipe: Recipe, asked: Mapping, read: "Callable[..., Data] | None" =
     if name in COLLECTIONS:
         raise InputError(f"{name} holds photographs, and the recipe {recipe.name} is for small images: write --recipe paper-imagenet.")
     return (read or load_data)(name, root, **options)
-
-
-def answer_of(
-    words: Sequence[str], until: Callable[[int], bool] | None = None, read: "Callable[..., Data] | None" = None
-) -> tuple[dict | None, str]:
-    """Run a `resnet-nb train` command in this thread: its answer as `--json` has it, or None and what was wrong. until, read: as in `train`."""
-    from resnet_nb.train import RunStopped
-
-    try:
-        asked = parsed(words)
-        try:
-            return train(asked, until, progress=False, read=read).record, ""
-        except RunStopped as stopped:
-            return {"finished": False, "model": asked["model"], "reached": stopped.reached, **stopped.as_dict()}, ""
-    except Exception as error:  # of this run alone: the others go on
-        return None, str(error) or type(error).__name__

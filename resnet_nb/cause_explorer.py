@@ -13,10 +13,10 @@ import textwrap
 import pandas as pd
 from IPython.display import display
 
+from resnet_nb.audience import in_notebook, silenced
 from resnet_nb.diagnose.causes import PROTOCOLS, load_causes, matching
 from resnet_nb.errors import InputError
-from resnet_nb.progress import silenced
-from resnet_nb.widgets import NAMED, in_notebook
+from resnet_nb.widgets import NAMED
 
 NOT_SAID = ""  # a Dropdown whose value is None shows an empty line
 DATA = {"not said": NOT_SAID, "ImageNet": "imagenet", "CIFAR": "cifar"}

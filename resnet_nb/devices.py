@@ -1,5 +1,6 @@
-"""Which device a run uses, and what it is called in a record."""
+"""Which device a run uses, with how many threads, and what it is called in a record."""
 
+import os
 import platform
 import subprocess
 from pathlib import Path
@@ -53,3 +54,12 @@ def driver_version(device: torch.device) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.splitlines()[0].strip() if answer else None
+
+
+def set_threads(threads: int | None) -> None:
+    """Let torch use this many threads on the CPU; None leaves its own choice. Raises InputError when there are fewer cores."""
+    if threads is None:
+        return
+    if not 1 <= threads <= (os.cpu_count() or 1):
+        raise InputError(f"--threads {threads}: this machine has {os.cpu_count()} cores.")
+    torch.set_num_threads(threads)

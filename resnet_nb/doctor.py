@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_nb import __version__, records
+from resnet_nb.records import places
 
 LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "matplotlib", "scikit-learn", "papermill", "ipywidgets")
 
@@ -70,7 +71,7 @@ def _records() -> Check:
     problems = records.verify()
     if problems:
         return Check("recorded runs", False, f"{len(problems)} problems; `resnet-nb verify` names them")
-    return Check("recorded runs", True, f"sound, in {records.results_dir()}")
+    return Check("recorded runs", True, f"sound, in {places.results_dir()}")
 
 
 def format_checks(found: list[Check]) -> str:

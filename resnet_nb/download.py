@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from resnet_nb.audience import silenced
 from resnet_nb.errors import RunError
 from resnet_nb.files import atomic_file
-from resnet_nb.progress import silenced
 
 CHUNK = 1 << 17
 SILENCE = 30  # seconds without a byte after which the transfer counts as broken

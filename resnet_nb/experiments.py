@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from resnet_nb import grow, records, runs
+from resnet_nb.curve import Curve
 from resnet_nb.data import Data
 from resnet_nb.devices import resolve_device
 from resnet_nb.evaluate import three_errors
@@ -13,7 +14,7 @@ from resnet_nb.models import build_model, parse
 from resnet_nb.normalise import Normalisation
 from resnet_nb.recipes import Recipe, get_recipe
 from resnet_nb.side_by_side import side_by_side
-from resnet_nb.train import Curve, fit
+from resnet_nb.train import fit
 
 FAMILIES = ("plain", "resnet")
 

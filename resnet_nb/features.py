@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
+from resnet_nb.audience import silenced
 from resnet_nb.data.folders import class_names, image_files
 from resnet_nb.devices import resolve_device
 from resnet_nb.errors import InputError
 from resnet_nb.files import write_atomically
 from resnet_nb.own_pictures import Ready
-from resnet_nb.progress import silenced
 from resnet_nb.protocols import Failure, box
 from resnet_nb.protocols.heads import split
 from resnet_nb.protocols.sources import Loaded, decoded, sources

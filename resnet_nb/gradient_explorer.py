@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from IPython.display import display
 
+from resnet_nb.audience import in_notebook, silenced
 from resnet_nb.errors import InputError
 from resnet_nb.figures.gradients import Curve, microscope
-from resnet_nb.progress import silenced
 from resnet_nb.vanishing import growth, ratio, theory
-from resnet_nb.widgets import NAMED, WIDE, Picture, in_notebook
+from resnet_nb.widgets import NAMED, WIDE, Picture
 
 if TYPE_CHECKING:
     from resnet_nb.data import Data

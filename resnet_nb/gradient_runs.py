@@ -16,9 +16,8 @@ import torch
 from resnet_nb import records
 from resnet_nb.data import Data, load_data
 from resnet_nb.errors import InputError
-from resnet_nb.figures.layers import stage_of
 from resnet_nb.files import checksum
-from resnet_nb.kept import TRACE_COLUMNS
+from resnet_nb.kept import TRACE_COLUMNS, stage_of
 from resnet_nb.models import build_model, load_weights, read_weights
 from resnet_nb.models.nets import Net
 from resnet_nb.normalise import Normalisation

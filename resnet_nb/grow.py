@@ -19,6 +19,7 @@ from resnet_nb.models import Spec, build_model, deepen, parse
 from resnet_nb.models.weights import load_weights
 from resnet_nb.normalise import Normalisation
 from resnet_nb.recipes import Recipe, get_recipe
+from resnet_nb.records import places
 from resnet_nb.train import fit
 
 PREFIX, IN = "grown:", "@"
@@ -47,7 +48,7 @@ def kept_weights(init: str, data: Data, *, width: int, seed: int) -> Path | None
     if not at:
         return None
     records.check_study(study)
-    folder = records.results_dir() / study
+    folder = places.results_dir() / study
     wanted = (name, "he-fan-in", width, data.fingerprint, data.split, seed)
     found = []
     for path in sorted(folder.glob("[!.]*.json")):

@@ -14,6 +14,7 @@ from resnet_nb.files import DAMAGED
 
 TRACE, WEIGHTS = ".trace.csv", ".weights.npz"
 TRACE_COLUMNS = ("iteration", "layer", "weight_norm", "gradient_norm", "relative_step", "angle", "response")
+STAGES = {"conv1": "first layer", "layer1": "stage 1", "layer2": "stage 2", "layer3": "stage 3", "fc": "classifier"}
 ABOUT = "about"  # the weights' member that says how to build the net and normalise its images
 MEAN = "mean"
 
@@ -32,6 +33,14 @@ def read_trace(path: Path) -> pd.DataFrame:
     if tuple(table.columns) != TRACE_COLUMNS or table.empty or not all(table[name].dtype.kind in "if" for name in TRACE_COLUMNS if name != "layer"):
         raise InputError(f"{path} has other columns than a trace: restore it from the repository, or run its record's command again.")
     return table
+
+
+def stage_of(layer: str) -> str:
+    """The stage of a CIFAR net's layer, by its name. Raises InputError for another net's."""
+    place = layer.split(".")[0]
+    if place not in STAGES:
+        raise InputError(f"{layer!r} is no layer of a CIFAR net of ours: draw the trace of one.")
+    return STAGES[place]
 
 
 def weights_file(weights: Mapping[str, np.ndarray], mean: np.ndarray, about: dict) -> bytes:

@@ -22,8 +22,8 @@ from IPython import get_ipython
 from IPython.display import Markdown, display
 
 from resnet_nb import __version__
+from resnet_nb.audience import silenced
 from resnet_nb.errors import InputError
-from resnet_nb.progress import silenced
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

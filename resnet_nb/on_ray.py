@@ -13,11 +13,10 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from types import ModuleType
 
 from resnet_nb import records, studies
-from resnet_nb.asked import answer_of, parsed
-from resnet_nb.cli import final_line
 from resnet_nb.errors import InputError, RunError
 from resnet_nb.studies import Study
 from resnet_nb.sweep import Outcome
+from resnet_nb.train_command import answer_of, final_line, parsed
 
 RETRIES = 3  # of a run whose node or process is lost
 REACH_SECONDS = 10  # Ray by itself tries for minutes, and says so all the while

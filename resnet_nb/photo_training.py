@@ -23,11 +23,12 @@ from resnet_nb.data.training import PhotoData
 from resnet_nb.devices import resolve_device
 from resnet_nb.errors import InputError, RunError
 from resnet_nb.evaluate import Errors, evaluation_mode
+from resnet_nb.guards import out_of_memory_explained, repeatable
 from resnet_nb.photo_batches import Batch, Item, PhotoPlan, Reader, centres, measured, read
 from resnet_nb.ranks import ALONE, Ranks, SharedFolder
 from resnet_nb.recipes import Recipe
 from resnet_nb.step import set_rate, sgd, take_step
-from resnet_nb.train import Fit, Run, out_of_memory_explained, repeatable
+from resnet_nb.train import Fit, Run
 
 EVALUATED = {"cpu": 25, "cuda": 250}  # images at a time in evaluation: more overflow a CPU's caches
 

@@ -1,25 +1,12 @@
 """The progress of a run: a bar on standard error, and in a live notebook a bar and the curve."""
 
-import os
 import sys
-from typing import TYPE_CHECKING
 
 from tqdm.auto import tqdm
 
-from resnet_nb.widgets import LiveCurve, in_notebook
-
-if TYPE_CHECKING:
-    from resnet_nb.train import Curve
-
-
-def leads() -> bool:
-    """Whether this process speaks for its run: it is the only one, or the first of those that torchrun started."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def silenced() -> bool:
-    """Whether RESNET_NB_PROGRESS=off asks for no bars and no live widgets, as in notebooks whose outputs are kept."""
-    return os.environ.get("RESNET_NB_PROGRESS", "").lower() == "off"
+from resnet_nb.audience import in_notebook, leads, silenced
+from resnet_nb.curve import Curve
+from resnet_nb.widgets import LiveCurve
 
 
 class Progress:
@@ -41,7 +28,7 @@ class Progress:
     def advance(self) -> None:
         self.bar.update()
 
-    def show(self, curve: "Curve") -> None:
+    def show(self, curve: Curve) -> None:
         """The last point beside the bar, and the curve up to it."""
         _, loss, error = curve.running[-1]
         self.bar.set_postfix_str(f"loss {loss:.3f}, error {error:.1f} %", refresh=False)

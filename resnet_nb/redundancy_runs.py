@@ -22,6 +22,7 @@ from resnet_nb.normalise import Normalisation
 from resnet_nb.probes import redundancy, regauge
 from resnet_nb.provenance import machine
 from resnet_nb.recipes import Recipe, get_recipe
+from resnet_nb.records import places
 from resnet_nb.side_by_side import side_by_side
 from resnet_nb.train import fit
 
@@ -91,7 +92,7 @@ def gauge(
 def kept(study: str, data: Data, results: Path | None = None) -> pd.DataFrame | None:
     """The same of the weights that are kept beside a study's records, None where there are none. source: the study; train_error and test_error
     as recorded. data: the data set that the runs are of; others' are left out."""
-    folder, tables = (results or records.results_dir()) / study, []
+    folder, tables = (results or places.results_dir()) / study, []
     for path in sorted(folder.glob(f"[!.]*{WEIGHTS}")):
         record = records.read_record(path.with_name(path.name.removesuffix(WEIGHTS) + ".json"))
         if record["data"]["fingerprint"] != data.fingerprint:

@@ -2,11 +2,8 @@
 
 import hashlib
 import json
-import os
-import shlex
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,53 +11,21 @@ import torch
 from resnet_nb import checkpoints, grow, photo_training, records
 from resnet_nb.batches import sizes_of
 from resnet_nb.checkpoints import FolderInUse, RunFolder
+from resnet_nb.conditions import conditions
 from resnet_nb.data import Data
 from resnet_nb.data.training import PhotoData
 from resnet_nb.devices import resolve_device
 from resnet_nb.errors import InputError
-from resnet_nb.files import checksum
 from resnet_nb.kept import TRACE, WEIGHTS
-from resnet_nb.models import BOTTLENECKS, build_model, check_usable, count_parameters, is_foreign, parse
-from resnet_nb.models.nets import Net
+from resnet_nb.models import BOTTLENECKS, is_foreign, parse
 from resnet_nb.models.weights import read_tensors
-from resnet_nb.provenance import cpu_threads, machine
+from resnet_nb.plans import Plan, build, described, evaluable
 from resnet_nb.ranks import ALONE, Ranks, SharedFolder
 from resnet_nb.recipes import Recipe
-from resnet_nb.train import Fit, RunStopped, conditions, fit
+from resnet_nb.run_records import command, outline, record_of
+from resnet_nb.train import RunStopped, fit
 
 WAIT_SECONDS = 0.5  # between two looks whether another has trained a net
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything that decides a run's numbers: two runs with equal plans on equal machines are the same run."""
-
-    model: str
-    width: int | None
-    init: str
-    recipe: Recipe
-    seed: int
-    iterations: int
-    deterministic: bool = False
-    norm: str = "batch"
-    trace: bool = False
-
-    def identity(self, data: Data) -> dict:
-        """What `run.json` keeps, so that another command in the same folder is refused."""
-        return {
-            "model": self.model,
-            "width": self.width,
-            "init": self.init,
-            "data": data.name,
-            "fingerprint": data.fingerprint,
-            "split": data.split,
-            "recipe": self.recipe.as_dict(),
-            "seed": self.seed,
-            "iterations": self.iterations,
-            "deterministic": self.deterministic,
-            **_changed_norm(self.norm),
-            **({"trace": True} if self.trace else {}),
-        }
 
 
 def plan(
@@ -87,11 +52,6 @@ def plan(
     if of_ours and recipe.crop and parse(model).stem == "cifar":
         raise InputError(f"{model} is a net for 32x32 pixels and {recipe.name} is for photographs: name another, such as imagenet:resnet50.")
     return Plan(model, width, init, recipe.for_depth(depth), seed, iterations or recipe.iterations, deterministic, norm, trace)
-
-
-def _changed_norm(norm: str) -> dict:
-    """What a record says of the normalisation layers: nothing where they are the paper's, as in the first records."""
-    return {"norm": norm} if norm != "batch" else {}
 
 
 def train(
@@ -127,28 +87,28 @@ def train(
         records.check_writable()
     check_fitting(plan, data, ranks, compiled)
     resolve_device(device)  # before anything is written
-    described = _model(plan, data)
+    model = described(plan, data)
     if study is not None:
-        records.check_name(_outline(plan, data, described), study)  # such as that of the same run on other images of one's own
+        records.check_name(outline(plan, data, model), study)  # such as that of the same run on other images of one's own
     if not plan.recipe.crop:
         sizes_of(*data.image_size, plan.recipe.scales)  # and a folder is claimed for what can be trained alone
     shallow = (out or Path("runs")) / "shallow"
-    identity = plan.identity(data) | {key: described[key] for key in ("init_sha256",) if key in described}
-    out = out or Path("runs") / records.run_name(_outline(plan, data, described))
+    identity = plan.identity(data) | {key: model[key] for key in ("init_sha256",) if key in model}
+    out = out or Path("runs") / records.run_name(outline(plan, data, model))
     with ranks.joined(device), SharedFolder(RunFolder(out, identity, fresh=fresh), ranks) as folder:
         record, new = folder.record(), False
         if record is None:
             new = True
             how = {"checkpoint_seconds": checkpoint_seconds, "progress": progress, "until": until}
             begun = folder.load_checkpoint() is not None
-            net = _initial_net(plan, data, described["width"], None if begun else shallow, device=device, fresh=fresh, compiled=compiled, **how)
+            net = _initial_net(plan, data, model["width"], None if begun else shallow, device=device, fresh=fresh, compiled=compiled, **how)
             how |= {"ranks": ranks, "workers": workers} if plan.recipe.crop else {"compiled": compiled, "trace": plan.trace}
             done = (photo_training.fit if plan.recipe.crop else fit)(
                 net, data, plan.recipe, plan.seed, device, iterations=plan.iterations, folder=folder, deterministic=plan.deterministic, **how
             )
-            record = records.signed(_record(plan, data, described, done, device, compiled, ranks))
+            record = records.signed(record_of(plan, data, model, done, device, compiled, ranks))
             records.validate(record)
-            folder.finish(done.net.state_dict(), _evaluable(plan, data, described), done.normalisation, record, done.trace)
+            folder.finish(done.net.state_dict(), evaluable(plan, data, model), done.normalisation, record, done.trace)
         if study is not None and ranks.number == 0:
             words = command(plan, data, study, record["provenance"], keep_weights=keep_weights)
             record = {**record, "study": study, "command": words}
@@ -180,43 +140,11 @@ def _file(record: dict, folder: RunFolder | SharedFolder, *, traced: bool, keep_
     records.file_record(record, record["study"], beside=beside)
 
 
-def command(plan: Plan, data: Data | PhotoData, study: str | None = None, where: dict | None = None, *, keep_weights: bool = False) -> str:
-    """The command that repeats the run, with `$RESNET_NB_DATA` where a path would be.
-
-    where: the run's provenance, of which it names the number of ranks, whether the step was compiled, and on a CPU the number of threads, as
-    another number of them adds in another order, and training amplifies the difference.
-    """
-    where = where or {}
-    ranks, threads = where.get("ranks", 1), cpu_threads(where) if where else None
-    words = ["resnet-nb"] if ranks == 1 else ["torchrun", "--nproc-per-node", str(ranks), "-m", "resnet_nb"]
-    words += ["train", plan.model]
-    words += ["--width", str(plan.width)] if plan.width is not None else []
-    words += ["--init", plan.init] if plan.init != "he-fan-in" else []
-    words += ["--norm", plan.norm] if plan.norm != "batch" else []
-    words += ["--data", data.name]
-    words += ["--split", data.split] if data.split != "all" else []
-    words += ["--recipe", plan.recipe.name, "--seed", str(plan.seed)]
-    words += ["--iterations", str(plan.iterations)] if plan.iterations != plan.recipe.iterations else []
-    words += ["--image-size", str(data.image_size[0])] if _resized(plan, data) else []
-    words += ["--deterministic"] if plan.deterministic else []
-    words += ["--trace"] if plan.trace else []
-    words += ["--keep-weights"] if keep_weights else []
-    words += ["--compiled"] if where.get("compiled") else []
-    words += ["--threads", str(threads)] if threads else []
-    words += ["--study", study] if study else []
-    text = shlex.join(words)
-    return text if data.name == "digits" else f'{text} --data-root "$RESNET_NB_DATA"'
-
-
-def _resized(plan: Plan, data: Data) -> bool:
-    return data.name == "folder" and not plan.recipe.crop and len(set(data.image_size)) == 1
-
-
 def _initial_net(plan: Plan, data: Data, width: int | None, shallow: Path | None, **how: object) -> torch.nn.Module:
     """The net as the run begins with it. shallow: where what a grown net begins with is trained; None where a checkpoint holds the weights."""
     name = grow.shallow_net(plan.init, plan.model)
     if name is None:
-        return _build(plan, data, plan.init)
+        return build(plan, data, plan.init)
     kept = grow.kept_weights(plan.init, data, width=width, seed=plan.seed)
     if kept is not None:
         weights = grow.read_kept(kept)
@@ -236,8 +164,8 @@ def _shallow_weights(
     identity, place = small.identity(data), resolve_device(device)
     # what it is and where it is computed make its name, so that what is found there is what would be computed here
     known = json.dumps([identity, conditions(place, large.deterministic, compiled)], sort_keys=True)
-    outline = records.run_name(_outline(small, data, _model(small, data)))
-    folder = where / f"{outline}-{hashlib.sha256(known.encode()).hexdigest()[:8]}"
+    name_of_run = records.run_name(outline(small, data, described(small, data)))
+    folder = where / f"{name_of_run}-{hashlib.sha256(known.encode()).hexdigest()[:8]}"
     stops = None if until is None else lambda step: until(0)
     while True:
         try:
@@ -252,111 +180,3 @@ def _shallow_weights(
             time.sleep(WAIT_SECONDS)
         except RunStopped as stopped:
             raise RunStopped(stopped.iteration, stopped.iterations, stopped.place, name) from None
-
-
-def _model(plan: Plan, data: Data) -> dict:
-    """The model as its record describes it. Raises InputError for a name that says nothing, and for a net that cannot take the images."""
-    grown = grow.shallow_net(plan.init, plan.model) is not None
-    if grown and plan.norm != "batch":
-        raise InputError(f"--init {plan.init} needs batch normalisation, which makes an inserted block the identity: leave --norm out.")
-    net = _build(plan, data, "he-fan-in" if grown else plan.init)
-    if not isinstance(net, Net):
-        check_usable(net, plan.model, (data.channels, *data.image_size), len(data.classes))
-    width = plan.width or getattr(getattr(net, "conv1", None), "out_channels", None)
-    kept = grow.kept_weights(plan.init, data, width=width, seed=plan.seed) if grown else None
-    return {
-        "name": plan.model,
-        "width": width,
-        "in_channels": data.channels,
-        "classes": len(data.classes),
-        "parameters": count_parameters(net),
-        "init": plan.init,
-        **({"init_sha256": checksum(kept)} if kept else {}),
-        **_changed_norm(plan.norm),
-    }
-
-
-def _build(plan: Plan, data: Data, init: str) -> torch.nn.Module:
-    return build_model(
-        plan.model, classes=len(data.classes), in_channels=data.channels, width=plan.width, seed=plan.seed, init=init, norm=plan.norm
-    )
-
-
-def _evaluable(plan: Plan, data: Data, described: dict) -> dict:
-    """What `evaluate` needs to build the net again; `width` as it was asked for."""
-    sizes = {"crop": plan.recipe.crop, "resize": plan.recipe.short_sides[0]} if plan.recipe.crop else {}
-    return {**described, "width": plan.width, "data": data.name, "class_names": list(data.classes), **sizes}
-
-
-def _outline(plan: Plan, data: Data, described: dict) -> dict:
-    return {
-        "kind": "training",
-        "model": described,
-        "data": {
-            "name": data.name,
-            "fingerprint": data.fingerprint,
-            "split": data.split,
-            "train_images": len(data.train),
-            **({"train_evaluated": len(data.evaluated)} if plan.recipe.crop else {}),
-            "validation_images": len(data.validation) if data.validation else 0,
-            "test_images": len(data.test),
-        },
-        "recipe": plan.recipe.as_dict(),
-        "seed": plan.seed,
-        "iterations": plan.iterations,
-    }
-
-
-def _record(plan: Plan, data: Data | PhotoData, described: dict, done: Fit, device: str, compiled: bool, ranks: Ranks) -> dict:
-    running, evaluated = zip(*done.curve.running, strict=True), zip(*done.curve.evaluated, strict=True)
-    steps, loss, error = (list(column) for column in running)
-    at, train_error, validation_error, test_error = (list(column) for column in evaluated)
-    provenance = {
-        **machine(resolve_device(device)),
-        **({"ranks": ranks.count} if ranks.count > 1 else {}),
-        "deterministic": done.exact,
-        "started": done.started,
-        "wall_seconds": round(done.seconds, 1),
-        "resumed_at": done.resumed_at,
-        **({"earlier": done.earlier} if done.earlier else {}),
-        **({"compiled": True} if compiled else {}),
-    }
-    return {
-        "schema": 1,
-        "kind": "training",
-        "study": None,
-        **{key: value for key, value in _outline(plan, data, described).items() if key != "kind"},
-        "curve": {"iteration": steps, "loss": _rounded(loss, 6), "error": _rounded(error, 4)},
-        "evaluations": {
-            "iteration": at,
-            "train_error": _rounded(train_error, 4),
-            "validation_error": _rounded(validation_error, 4) if done.validation else None,
-            "test_error": _rounded(test_error, 4),
-        },
-        "final": {
-            "iteration": done.iterations,
-            "train_error": round(done.train.top1_error, 4),
-            "validation_error": round(done.validation.top1_error, 4) if done.validation else None,
-            "test_error": round(done.test.top1_error, 4),
-            "test_top5_error": round(done.test.top5_error, 4),
-            "test_loss": round(done.test.loss, 6),
-            "train_loss": round(done.train.loss, 6),
-            "warmup_error": None if done.warmup_error is None else round(done.warmup_error, 4),
-        },
-        "protocol": "1-crop",
-        "provenance": provenance,
-        "command": command(plan, data, None, provenance),
-    }
-
-
-def _rounded(values: list[float], digits: int) -> list[float]:
-    return [round(value, digits) for value in values]
-
-
-def set_threads(threads: int | None) -> None:
-    """Let torch use this many threads on the CPU; None leaves its own choice. Raises InputError when there are fewer cores."""
-    if threads is None:
-        return
-    if not 1 <= threads <= (os.cpu_count() or 1):
-        raise InputError(f"--threads {threads}: this machine has {os.cpu_count()} cores.")
-    torch.set_num_threads(threads)

@@ -16,10 +16,10 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from resnet_nb.audience import silenced
 from resnet_nb.errors import InputError, RunError
 from resnet_nb.files import DAMAGED, write_atomically
 from resnet_nb.normalise import Normalisation
-from resnet_nb.progress import silenced
 from resnet_nb.protocols import Chunk, Failure, Protocol, Scores, run
 from resnet_nb.protocols.infer import CHUNK, SMALL_CHUNK
 

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from resnet_nb.audience import in_notebook, silenced
 from resnet_nb.devices import resolve_device
-from resnet_nb.progress import silenced
-from resnet_nb.widgets import in_notebook
 
 MOST = 4  # processes: each holds its own torch, some 300 MB
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from resnet_nb import records
-from resnet_nb.figures.layers import stage_of
-from resnet_nb.kept import TRACE
+from resnet_nb.kept import TRACE, stage_of
+from resnet_nb.records import places
 from resnet_nb.speed import times_to_loss
 
 AS_IT_IS = "as it is"
@@ -29,7 +29,7 @@ def change_of(record: dict, rate: float | None = None) -> str:
 
 def study_or_nothing(study: str, results: Path | None = None) -> list[dict]:
     """The records of a study, and none where it has not been recorded."""
-    folder = (results or records.results_dir()) / study
+    folder = (results or places.results_dir()) / study
     return records.load_study(study, results) if any(folder.glob("[!.]*.json")) else []
 
 
@@ -41,7 +41,7 @@ def traces(runs: Iterable[dict], results: Path | None = None, *, rate: float | N
     tables = []
     for run in runs:
         name, (family, depth) = records.run_name(run), records.family_and_depth(run["model"]["name"])
-        if ((results or records.results_dir()) / run["study"] / f"{name}{TRACE}").is_file():
+        if ((results or places.results_dir()) / run["study"] / f"{name}{TRACE}").is_file():
             what = {"change": change_of(run, rate), "model": run["model"]["name"], "family": family, "depth": depth, "seed": run["seed"]}
             trace = records.load_trace(run["study"], name, results)
             tables.append(trace.assign(stage=trace["layer"].map(stage_of), **what))

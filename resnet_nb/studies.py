@@ -27,9 +27,11 @@ import pandas as pd
 import yaml
 
 from resnet_nb import records
-from resnet_nb.asked import data_of, parsed
+from resnet_nb.asked import data_of
 from resnet_nb.errors import InputError
 from resnet_nb.recipes import get_recipe
+from resnet_nb.records import places
+from resnet_nb.train_command import parsed
 
 DECIDING = ("model", "data", "split", "seed", "width", "init", "norm", "deterministic")  # beside the recipe and its length
 IMAGES = ("data_root", "image_size")  # which images `folder` stands for, where a record has their fingerprint
@@ -59,17 +61,11 @@ class Study:
     question: str = ""
 
 
-def lists_dir() -> Path:
-    """Where the study files lie: `studies/` of the checkout, else the copy that was installed with the package."""
-    package = Path(__file__).resolve().parent
-    return package.parent / "studies" if (package.parent / "pyproject.toml").exists() else package / "study_lists"
-
-
 def find_study(study: str) -> Path:
     """The file that `study` is, or the one of that name in the checkout's studies/. Raises InputError with the nearest names."""
     if Path(study).is_file():
         return Path(study)
-    known = {path.stem: path for path in sorted(lists_dir().glob("*.yaml"))}
+    known = {path.stem: path for path in sorted(places.lists_dir().glob("*.yaml"))}
     if study not in known:
         near = difflib.get_close_matches(Path(study).stem, known, 2) or list(known)
         raise InputError(f"There is no study {study!r}: give a file, or the name of one in studies/, such as {' or '.join(near) or 'digits-grown'}.")
@@ -110,7 +106,7 @@ def asked_for(words: Sequence[str]) -> dict:
 
 
 def deciding(asked: dict) -> dict:
-    """The part of `asked.parsed` that decides a run's numbers."""
+    """The part of `train_command.parsed` that decides a run's numbers."""
     recipe = get_recipe(asked["recipe"], asked["data"])
     names = (*DECIDING, *(IMAGES if asked["data"] == "folder" else ()))
     return {**{name: asked[name] for name in names}, "recipe": recipe.name, "iterations": asked["iterations"] or recipe.iterations}
@@ -127,13 +123,13 @@ class Filed:
 
 
 def kept(asked: dict) -> frozenset[str]:
-    """What a command leaves beside its record. asked: of `asked.parsed`."""
+    """What a command leaves beside its record. asked: of `train_command.parsed`."""
     options = {"--trace": asked["trace"], "--keep-weights": asked["keep_weights"]}
     return frozenset(ending for option, ending in records.KEPT.items() if options[option])
 
 
 def is_recorded(asked: dict, filed: Sequence[Filed]) -> bool:
-    """Whether one of the records is of the run that is asked for, with all that is to be kept of it. asked: of `asked.parsed`.
+    """Whether one of the records is of the run that is asked for, with all that is to be kept of it. asked: of `train_command.parsed`.
 
     The name of `folder` does not say which images it holds: where a record agrees otherwise they are read, and their fingerprints compared. Raises
     InputError where they cannot be read.
@@ -161,7 +157,7 @@ def recorded(study: str) -> list[Filed]:
     """The study's records of training runs."""
     _fingerprint.cache_clear()  # images may have changed since they were last compared with records
     found = []
-    for path in sorted((records.results_dir() / study).glob("[!.]*.json")):
+    for path in sorted((places.results_dir() / study).glob("[!.]*.json")):
         with contextlib.suppress(InputError):  # damaged, or of an older command line: to be done again
             record = records.read_record(path)
             if record["kind"] == "training" and path.stem == records.run_name(record):
@@ -176,8 +172,8 @@ def overview() -> pd.DataFrame:
     Records are counted, not compared with the list: `sweep` does that, and so does a test of the committed ones.
     """
     rows = []
-    for path in sorted(lists_dir().glob("*.yaml")):
+    for path in sorted(places.lists_dir().glob("*.yaml")):
         study = read_study(path)
-        filed = list((records.results_dir() / study.name).glob("[!.]*.json"))
+        filed = list((places.results_dir() / study.name).glob("[!.]*.json"))
         rows.append((study.name, study.question, len(study.commands), len(filed), study.planned))
     return pd.DataFrame(rows, columns=["study", "question", "listed", "recorded", "planned"])

@@ -12,12 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from resnet_nb import records
-from resnet_nb.asked import parsed
 from resnet_nb.errors import InputError
 from resnet_nb.progress import Progress
 from resnet_nb.recipes import get_recipe
 from resnet_nb.studies import Filed, Study, deciding, is_recorded, kept, recorded
 from resnet_nb.sweep_display import SweepDisplay
+from resnet_nb.train_command import parsed
 from resnet_nb.workers import Ended, Lane, Worker, wait
 
 NET_GB = 1.5  # of a GPU: what ResNet-110 keeps for the backward pass at batch 128 and width 16, and its gradients; an estimate

@@ -5,8 +5,7 @@ import time
 
 from tqdm.auto import tqdm
 
-from resnet_nb.progress import silenced
-from resnet_nb.widgets import in_notebook
+from resnet_nb.audience import in_notebook, silenced
 
 
 class SweepDisplay:

@@ -2,44 +2,29 @@
 
 import datetime
 import math
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
-from resnet_nb import __version__
 from resnet_nb.batches import Batches
 from resnet_nb.checkpoints import RunFolder
+from resnet_nb.conditions import code, conditions
+from resnet_nb.curve import Curve
 from resnet_nb.data import Data
-from resnet_nb.devices import device_name, resolve_device
+from resnet_nb.devices import resolve_device
 from resnet_nb.errors import RunError
 from resnet_nb.evaluate import Errors, average_statistics, error_rates
+from resnet_nb.guards import interrupt_flag, out_of_memory_explained, repeatable
 from resnet_nb.normalise import Normalisation
 from resnet_nb.probes import LayerTrace
 from resnet_nb.progress import Progress
-from resnet_nb.provenance import source_state
 from resnet_nb.recipes import Recipe
 from resnet_nb.step import Stepper, sgd
 
 PROBED = 128  # training images that the layers' responses are measured on
-
-
-@dataclass
-class Curve:
-    """What a run leaves behind, point by point; errors in percent.
-
-    running: iteration, mean loss and error of the augmented batches since the point before, as the paper's figures draw them.
-    evaluated: iteration, and the errors in evaluation mode, without augmentation, on all images of each split (None without the split).
-    """
-
-    running: list[tuple[int, float, float]] = field(default_factory=list)
-    evaluated: list[tuple[int, float, float | None, float]] = field(default_factory=list)
 
 
 @dataclass
@@ -193,7 +178,7 @@ class Run:
         bar = Progress(self.step, self.total, progress)
         started = saved = time.monotonic()
         before = self.seconds
-        with _interrupt_flag() as interrupted, bar:
+        with interrupt_flag() as interrupted, bar:
             while not self.over:
                 self.take_step()
                 self.seconds = before + time.monotonic() - started
@@ -279,24 +264,6 @@ class Run:
         )  # fmt: skip
 
 
-def conditions(device: torch.device, deterministic: bool, compiled: bool = False) -> dict:
-    """Where and how a run computes: what two of them must have in common to end with the same bits, if it is "repeatable" there at all."""
-    return {
-        "device": f"{device}, {device_name(device)}",
-        "package": __version__,
-        "threads": torch.get_num_threads(),
-        "torch": str(torch.__version__),  # a str of its own class, which a checkpoint cannot hold
-        "repeatable": device.type == "cpu" or deterministic,
-        **({"compiled": True} if compiled else {}),  # only then, so that earlier checkpoints go on as exactly as they did
-    }
-
-
-def code() -> dict:
-    """The commit of the code that runs, and "modified" where it was changed since; nothing outside a checkout."""
-    found = source_state()
-    return {**({"commit": found["commit"]} if found["commit"] else {}), **({"modified": True} if found["modified"] else {})}
-
-
 class RunStopped(RunError):
     """A run that stopped where `until` said so: `iteration` of `iterations`. Its state is safe in `folder`, where it has one.
 
@@ -319,72 +286,5 @@ def _goes_on(folder: RunFolder | None) -> str:
     if folder is None:
         return "without a folder nothing was kept"
     return f"the same command{' without --fresh' if folder.fresh else ''} goes on from {folder.path}"
-
-
-@contextmanager
-def _interrupt_flag() -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM set a flag, so that a run stops between two steps; a second Ctrl-C stops at once.
-
-    Not so under torchrun, which passes the first one on: its processes get it twice, and are ended by it after half a minute.
-    """
-    flag, patient = threading.Event(), int(os.environ.get("WORLD_SIZE", 1)) > 1
-    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
-        yield flag
-        return
-    old = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def stop(number: int, frame: object) -> None:
-        if flag.is_set() and not patient:
-            raise KeyboardInterrupt
-        flag.set()
-
-    for number in old:
-        signal.signal(number, stop)
-    try:
-        yield flag
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-
-
-_repeating = threading.Lock()
-_repeatable_runs, _otherwise = 0, False  # of all threads, for which torch has one setting; and what it is without such runs
-
-
-@contextmanager
-def repeatable(device: torch.device, wanted: bool) -> Iterator[None]:
-    """Repeatable kernels inside the block, where they are wanted (CUDA has faster ones that are not), and beside it until no block wants them."""
-    global _repeatable_runs, _otherwise
-    if not wanted or device.type != "cuda":
-        yield
-        return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself with a fixed workspace alone
-    with _repeating:
-        if _repeatable_runs == 0:
-            _otherwise = torch.are_deterministic_algorithms_enabled()
-        _repeatable_runs += 1
-        torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        with _repeating:
-            _repeatable_runs -= 1
-            torch.use_deterministic_algorithms(_repeatable_runs > 0 or _otherwise)
-
-
-@contextmanager
-def out_of_memory_explained(device: torch.device) -> Iterator[None]:
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise RunError(_memory_sentence(device)) from error
-    except RuntimeError as error:
-        if "out of memory" in str(error) or "can't allocate memory" in str(error):  # MPS, and the CPU's allocator
-            raise RunError(_memory_sentence(device)) from error
-        raise
-
-
-def _memory_sentence(device: torch.device) -> str:
-    return f"Out of memory on {device}: choose a shallower net, a smaller --width, or another --device."
 
 

@@ -14,13 +14,12 @@ import numpy as np
 from IPython.display import display
 from scipy.special import log_softmax, logsumexp
 
+from resnet_nb.audience import in_notebook, silenced
 from resnet_nb.errors import InputError
 from resnet_nb.paired import mcnemar
-from resnet_nb.progress import silenced
 from resnet_nb.protocols.geometry import PLACES, WHOLE
 from resnet_nb.stats import wilson_interval
 from resnet_nb.views import Views, of_same_pictures
-from resnet_nb.widgets import in_notebook
 
 CENTRE = "centre"
 SIDE = 32  # pixels of the pictures and of the nets' training crops (section 4.2): a dense pass of that side has one window

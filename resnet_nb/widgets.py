@@ -6,24 +6,15 @@ import io
 import time
 from typing import TYPE_CHECKING
 
+from resnet_nb.curve import Curve
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from resnet_nb.train import Curve
 
 SECONDS = 1.5  # between two drawings: one takes a tenth of that on a slow machine
 DPI = 80
 NAMED = {"description_width": "initial"}  # a label as wide as its words: by default it is cut off at 80 pixels
 WIDE = NAMED | {"button_width": "auto"}  # and buttons too, which have 148 pixels by default
-
-
-def in_notebook() -> bool:
-    """Whether a Jupyter kernel runs this code, so that a widget can be seen."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
-    return getattr(get_ipython(), "kernel", None) is not None
 
 
 class Picture:
@@ -60,7 +51,7 @@ class LiveCurve:
         self.picture = Picture()
         display(self.picture.widget)
 
-    def show(self, curve: "Curve") -> None:
+    def show(self, curve: Curve) -> None:
         """Draw the curve as it stands, unless it was drawn a moment ago."""
         if time.monotonic() - self.drawn < SECONDS:
             return

@@ -22,8 +22,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.sharedctypes import RawArray
 from typing import TYPE_CHECKING
 
-from resnet_nb.asked import answer_of
 from resnet_nb.errors import InputError, RunError
+from resnet_nb.train_command import answer_of, final_line, parsed
 
 if TYPE_CHECKING:
     import torch
@@ -265,8 +265,6 @@ def _train(words: tuple[str, ...], until: Callable[[int], bool], data: _Held) ->
     """Run one command: "done", "stopped" or "failed", and what there is to say."""
     import torch
 
-    from resnet_nb.asked import parsed
-    from resnet_nb.cli import final_line
     from resnet_nb.devices import resolve_device
     from resnet_nb.step import CAPTURING, own_stream
 

@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 
 from resnet_nb import cli, records
 from resnet_nb.models import build_model
-from resnet_nb.runs import command, plan
+from resnet_nb.records import places
+from resnet_nb.run_records import command
+from resnet_nb.runs import plan
 
 TRAIN = ["train", "plain8", "--width", "4", "--threads", "1"]
 
@@ -22,7 +24,7 @@ TRAIN = ["train", "plain8", "--width", "4", "--threads", "1"]
 def start(*words: str, **options: object) -> subprocess.Popen:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", "resnet_nb.cli", *words], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+        [sys.executable, "-m", "resnet_nb", *words], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
     )
 
 
@@ -114,7 +116,7 @@ def test_another_command_in_the_folder_is_refused_and_fresh_starts_again(whole: 
 
 
 def test_a_study_files_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "results_dir", lambda: tmp_path / "results")
+    monkeypatch.setattr(places, "results_dir", lambda: tmp_path / "results")
     words = [*TRAIN, "--iterations", "10", "--study", "a-study", "--out", str(tmp_path / "run")]
     result = CliRunner().invoke(cli.app, words, catch_exceptions=False)
     assert result.exit_code == 0
@@ -184,8 +186,8 @@ def test_help_names_every_command() -> None:
 
 
 def test_a_file_name_that_the_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "resnet_nb.cli", "predict", "resnet20", os.fsdecode(b"caf\xe9.png"), "--weights", "x.pt"]
-    strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict", "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    words = [sys.executable, "-m", "resnet_nb", "predict", "resnet20", os.fsdecode(b"caf\xe9.png"), "--weights", "x.pt"]
+    strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict", "PYTHONPATH": str(places.CHECKOUT)}
     done = subprocess.run(words, env=strict, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2 and done.stderr == "resnet-nb: There is no picture caf\\udce9.png: check the path.\n"
 

@@ -12,7 +12,6 @@ from small_data import small_data
 from torch._dynamo.utils import counters
 
 from resnet_nb import cli, records, runs, step
-from resnet_nb.asked import parsed
 from resnet_nb.batches import Batches
 from resnet_nb.checkpoints import RunFolder
 from resnet_nb.compiled import KINDS, compiled_blocks
@@ -22,6 +21,7 @@ from resnet_nb.models.nets import Block, runs_as
 from resnet_nb.normalise import Normalisation
 from resnet_nb.recipes import Recipe
 from resnet_nb.train import RunStopped
+from resnet_nb.train_command import parsed
 
 RECIPE = Recipe("test", batch_size=16, iterations=12, rate=0.05, drops=(6, 9), pad=1, warmup_iterations=0, curve_every=2, evaluations=3)
 PLANNED = runs.plan("resnet8", RECIPE, width=4)
@@ -45,13 +45,13 @@ def test_a_compiled_runs_losses_are_those_of_the_run_within_a_thousandth_and_its
 
 
 def test_the_option_reaches_the_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from resnet_nb import asked, studies, sweep
+    from resnet_nb import studies, sweep, train_command
 
     compiled = []
     monkeypatch.setattr(step, "compiled_blocks", lambda net: compiled.append(net) or nullcontext())
     words = ("train", "plain8", "--width", "2", "--iterations", "1", "--device", "cpu")
-    assert asked.answer_of((*words, "--out", str(tmp_path / "a")))[1] == "" and not compiled
-    assert asked.answer_of((*words, "--compiled", "--out", str(tmp_path / "b")))[1] == "" and len(compiled) == 1
+    assert train_command.answer_of((*words, "--out", str(tmp_path / "a")))[1] == "" and not compiled
+    assert train_command.answer_of((*words, "--compiled", "--out", str(tmp_path / "b")))[1] == "" and len(compiled) == 1
     assert studies.asked_for(words) == studies.asked_for((*words, "--compiled")) and parsed((*words, "--compiled"))["compiled"]
 
     seen = []

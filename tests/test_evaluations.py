@@ -18,6 +18,8 @@ from resnet_nb.errors import InputError
 from resnet_nb.evaluate import error_rates
 from resnet_nb.models import build_model, count_parameters, load_weights, read_weights
 from resnet_nb.normalise import Normalisation
+from resnet_nb.records import places
+from resnet_nb.records.frames import EVALUATION_COLUMNS
 from resnet_nb.scoreboard import scoreboard
 
 SOURCE = f"github:somebody/some-nets@{'a' * 40}:trained/plain8/last.pth"
@@ -82,7 +84,7 @@ def weights(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(records, "results_dir", lambda: tmp_path / "results")
+    monkeypatch.setattr(places, "results_dir", lambda: tmp_path / "results")
     monkeypatch.delenv("RESNET_NB_DATA", raising=False)
     return tmp_path / "results"
 
@@ -178,7 +180,7 @@ def test_tables_and_scoreboard_keep_both_kinds_apart(weights: Path, results: Pat
     mixed = [training_record(), filed(weights)]
     assert records.to_table(mixed)["model"].tolist() == ["plain20"] and len(records.curves(mixed)) == 2
     table = records.evaluations_table(mixed)
-    assert list(table) == records.EVALUATION_COLUMNS
+    assert list(table) == EVALUATION_COLUMNS
     (row,) = table.to_dict("records")
     assert (row["repository"], row["model"], row["family"], row["depth"]) == ("somebody/some-nets", "plain8", "plain", 8)
     assert (row["train_images"], row["test_images"]) == (1400, 397) and row["note"] is None

@@ -325,7 +325,8 @@ def test_where_nobody_can_see_it_one_line_stands_for_it(why, shown, capsys, monk
     assert capsys.readouterr().out == f"{explorer.STATIC}\n" and not shown
 
 
-NOT_LIVE = "import sys\nfrom resnet_nb.explorer import explore\nexplore()\nassert not {'torch', 'ipywidgets.widgets.widget_box'} & set(sys.modules)"
+HEAVY = "{'torch', 'ipywidgets.widgets.widget_box'}"
+NOT_LIVE = f"import sys\nfrom resnet_nb.explorer import explore\nexplore()\nassert not {HEAVY} & set(sys.modules)"
 LIVE = "from resnet_nb import explorer\nexplorer.in_notebook, explorer.silenced = lambda: True, lambda: False\nexplorer.explore()"
 
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 from small_data import small_data
 
-from resnet_nb.asked import answer_of
 from resnet_nb.batches import Batches
 from resnet_nb.checkpoints import RunFolder
 from resnet_nb.devices import device_name, driver_version, resolve_device
@@ -22,6 +21,7 @@ from resnet_nb.step import BLOCK, WARM, Stepper, own_stream, sgd
 from resnet_nb.studies import Study
 from resnet_nb.sweep import sweep
 from resnet_nb.train import Fit, fit
+from resnet_nb.train_command import answer_of
 
 pytestmark = pytest.mark.gpu
 RECIPE = Recipe("test", batch_size=16, iterations=12, rate=0.05, drops=(6, 9), warmup_iterations=0, curve_every=4, evaluations=3)

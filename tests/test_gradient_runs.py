@@ -11,6 +11,7 @@ from resnet_nb.gradient_runs import TELLING, WAYS, Setting, births, branches, de
 from resnet_nb.models import build_model
 from resnet_nb.probes.atlas import atlas, over_seeds
 from resnet_nb.recipes import Recipe
+from resnet_nb.records import places
 from resnet_nb.train import fit
 from resnet_nb.vanishing import theory
 
@@ -51,7 +52,7 @@ def test_most_telling_nets_have_a_theory() -> None:
 
 
 def test_shattering_is_recorded_with_its_story(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "results_dir", lambda: tmp_path)
+    monkeypatch.setattr(places, "results_dir", lambda: tmp_path)
     gradient_runs.record_shattering(1)
     found = records.load_table("gradients", "shattering")
     assert (found["0"] == 1).all() and "record_shattering()" in found.attrs["about"]["command"] and records.verify() == []

@@ -16,7 +16,9 @@ from resnet_nb.files import checksum
 from resnet_nb.kept import read_weights_file, weights_file
 from resnet_nb.models import build_model, parse
 from resnet_nb.normalise import Normalisation
+from resnet_nb.plans import Plan
 from resnet_nb.recipes import Recipe, get_recipe
+from resnet_nb.records import places
 from resnet_nb.train import RunStopped, fit
 
 RECIPE = get_recipe("quick-digits,iterations=6,drops=none,curve_every=2,evaluations=2,batch_size=16")
@@ -166,7 +168,7 @@ def test_a_net_grows_from_its_own_kind_alone(model: str, init: str) -> None:
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A results folder whose study `first` keeps the weights of plain-8, seed 1, and holds seed 2 without them."""
     results = tmp_path / "results"
-    monkeypatch.setattr(records, "results_dir", lambda: results)
+    monkeypatch.setattr(places, "results_dir", lambda: results)
     monkeypatch.setattr(records, "check_writable", lambda: None)
     for seed, keep in ((1, True), (2, False)):
         shallow = runs.plan("plain8", RECIPE, seed, width=4)
@@ -174,7 +176,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return results
 
 
-def from_study(seed: int = 1, width: int = 4, study: str = "first") -> runs.Plan:
+def from_study(seed: int = 1, width: int = 4, study: str = "first") -> Plan:
     return runs.plan("plain20", RECIPE, seed, width=width, init=f"grown:plain8@{study}")
 
 

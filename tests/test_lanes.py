@@ -13,10 +13,10 @@ from test_studies import until
 
 from resnet_nb import records, step, workers
 from resnet_nb import sweep as sweeps
-from resnet_nb.asked import answer_of
 from resnet_nb.models import build_model
 from resnet_nb.models.weights import read_tensors
 from resnet_nb.studies import Study
+from resnet_nb.train_command import answer_of
 
 RECIPE = "quick-digits,iterations=12,drops=none,curve_every=4,evaluations=3"
 NETS = [("plain8", ()), ("resnet8", ("--init", "he-fan-out")), ("plain14", ()), ("resnet14-B", ()), ("plain8", ("--seed", "1"))]

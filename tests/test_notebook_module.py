@@ -15,7 +15,7 @@ from PIL import Image
 
 from resnet_nb import notebook
 from resnet_nb.errors import InputError
-from resnet_nb.pages import to_html
+from resnet_nb.runner.pages import to_html
 
 ALT = "Training error against iterations: plain-56 stays above plain-20."
 WORK = {"quick_minutes": 2, "gpu_hours": 3, "cpu_hours": 400}

@@ -22,6 +22,8 @@ from typer.testing import CliRunner
 from resnet_nb import on_ray, records
 from resnet_nb.cli import app
 from resnet_nb.errors import InputError
+from resnet_nb.records import places
+from resnet_nb.run_records import command
 from resnet_nb.studies import Study
 
 NO_RAY = "Ray is not installed: pip install 'resnet-nb[ray]'"
@@ -92,7 +94,7 @@ def filed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(records.run_name(record))
         return file_record(record, study)
 
-    monkeypatch.setattr(records, "results_dir", lambda: tmp_path / "results")
+    monkeypatch.setattr(places, "results_dir", lambda: tmp_path / "results")
     monkeypatch.setattr(records, "file_record", noted)
     return names
 
@@ -252,7 +254,7 @@ def test_a_record_from_a_node_names_the_study_as_the_command_line_does():
     from resnet_nb.recipes import get_recipe
 
     planned, data = runs.plan("plain8", get_recipe("quick-digits")), small_data()  # which is no digits: its command ends with the data's place
-    assert on_ray._with_study(runs.command(planned, data), "a-study") == runs.command(planned, data, "a-study")
+    assert on_ray._with_study(command(planned, data), "a-study") == command(planned, data, "a-study")
 
 
 def test_without_ray_one_sentence_says_what_to_install(monkeypatch, filed):

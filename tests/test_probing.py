@@ -17,6 +17,7 @@ from resnet_nb.models import build_model
 from resnet_nb.normalise import Normalisation
 from resnet_nb.probes import landscape, lesions, responses
 from resnet_nb.probing import PROBES
+from resnet_nb.records import places
 
 SOURCE = ["--study", "a-study", "--source", f"github:someone/nets@{'a' * 40}:weights/net.pt"]
 EXTRA = {"deletions": "--counts 1,2 --draws 2", "swaps": "--counts 1 --draws 2", "paths": "--draws 1", "line": "--points 3 --statistics 40"}
@@ -26,7 +27,7 @@ EXTRA |= {"surface": "--points 3"}
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(records, "results_dir", lambda: tmp_path / "results")
+    monkeypatch.setattr(places, "results_dir", lambda: tmp_path / "results")
     monkeypatch.setattr(records, "check_writable", lambda: None)
     path = tmp_path / "weights" / "net.pt"
     path.parent.mkdir()

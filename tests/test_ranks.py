@@ -17,7 +17,7 @@ import torch.distributed as dist
 from photo_examples import CHANGES, RECIPE, photo_data, photo_net, weights, write_photographs
 from torch import multiprocessing
 
-from resnet_nb import photo_training, ranks
+from resnet_nb import photo_training
 from resnet_nb.checkpoints import RunFolder
 from resnet_nb.errors import InputError, RunError
 from resnet_nb.photo_batches import PhotoPlan, Reader, read
@@ -221,7 +221,7 @@ def test_torchrun_starts_it_and_it_stops_in_time(root: Path, tmp_path: Path) -> 
     model = ["imagenet:resnet18", "--width", "2", "--data", "folder", "--data-root", str(root), "--recipe", f"paper-imagenet,{CHANGES}"]
     train = ["-m", "resnet_nb", "train", *model, "--out", str(tmp_path / "run"), "--device", "cpu", "--workers", "0", "--max-minutes", "1e-6"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    search = os.pathsep.join((str(Path(ranks.__file__).parents[1]), os.environ.get("PYTHONPATH", "")))
+    search = os.pathsep.join((str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")))
     environment = os.environ | {"PYTHONPATH": search, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
     ran = subprocess.run([*torchrun, *train], env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert ran.returncode == 0, ran.stderr

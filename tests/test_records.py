@@ -16,6 +16,7 @@ from record_examples import training_record
 
 from resnet_nb import kept, records
 from resnet_nb.errors import InputError, RunError
+from resnet_nb.records import filing, places, sums
 from resnet_nb.views import COLUMNS, Views, save
 
 
@@ -43,8 +44,8 @@ def test_what_lies_beside_a_record_is_of_its_run(tmp_path: Path) -> None:
 
 def test_a_record_is_filed_after_what_it_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = []
-    write = records.write_atomically
-    monkeypatch.setattr(records, "write_atomically", lambda path, content: (written.append(path.suffix), write(path, content)))
+    write = filing.write_atomically
+    monkeypatch.setattr(filing, "write_atomically", lambda path, content: (written.append(path.suffix), write(path, content)))
     records.file_record(training_record(), "a-study", tmp_path, beside={kept.TRACE: TRACED})
     assert [suffix for suffix in written if suffix] == [".csv", ".json"]
 
@@ -204,15 +205,15 @@ def test_what_a_killed_process_leaves_is_no_record_and_no_problem(filed: tuple[P
     (path.parent / f".{path.name}.abc.part").write_text("half a rec")
     (root / ".ipynb_checkpoints").mkdir()
     (root / ".ipynb_checkpoints" / path.name).write_text(path.read_text())
-    assert (path.parent / records.LOCK).exists()
+    assert (path.parent / filing.LOCK).exists()
     assert records.verify(root) == [] and len(records.load_study("a-study", root)) == 3
 
 
 def test_git_ignores_the_lock_and_keeps_line_endings() -> None:
-    root = Path(records.__file__).parents[1]
+    root = places.CHECKOUT
     if not (root / ".git").exists():
         pytest.skip("not a git checkout")
-    path = f"results/a-study/{records.LOCK}"
+    path = f"results/a-study/{filing.LOCK}"
     assert subprocess.run(["git", "check-ignore", "-q", path], cwd=root).returncode == 0
     attribute = ["git", "check-attr", "text", "results/a-study/run.json"]
     assert subprocess.run(attribute, cwd=root, capture_output=True, text=True).stdout.strip().endswith("text: unset")
@@ -246,6 +247,23 @@ def test_records_without_their_list_are_orphaned(filed: tuple[Path, Path]) -> No
     root, path = filed
     (path.parent / records.SUMS).unlink()
     assert kinds(root) == ["orphaned"] * 3
+
+
+def test_a_study_that_is_listed_and_was_never_recorded_or_is_lost_is_missing(tmp_path: Path) -> None:
+    """So is one of which only an empty folder is left; one that is planned is not, and an installed package has no lists to hold against."""
+    results, lists = tmp_path / "results", tmp_path / "studies"
+    records.file_record(training_record(), "a-study", results)
+    lists.mkdir()
+    for name, planned in (("a-study", ""), ("lost", ""), ("to-come", "planned: true\n")):
+        (lists / f"{name}.yaml").write_text(f"name: {name}\n{planned}grid: []\n")
+    (problem,) = records.verify(results)
+    assert (problem.path, problem.kind) == (results / "lost", "missing") and str(lists / "lost.yaml") in problem.sentence
+    (results / "lost").mkdir()
+    assert records.verify(results) == [problem]
+    (lists / "lost.yaml").write_text("- no study\n")
+    assert [(fault.path, fault.kind) for fault in records.verify(results)] == [(lists / "lost.yaml", "unreadable")]
+    lists.rename(tmp_path / "study_lists")
+    assert records.verify(results) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1, 2]", b"[" * 100_000], ids=lambda content: repr(content[:4]))
@@ -319,9 +337,9 @@ def test_a_place_that_cannot_be_written_to_is_named_in_one_sentence(tmp_path: Pa
 
 
 def test_a_study_that_is_locked_for_long_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(filing, "LOCK_SECONDS", 0.1)
     (tmp_path / "a-study").mkdir()
-    with FileLock(tmp_path / "a-study" / records.LOCK), pytest.raises(RunError, match="locked"):
+    with FileLock(tmp_path / "a-study" / filing.LOCK), pytest.raises(RunError, match="locked"):
         records.file_record(training_record(), "a-study", tmp_path)
 
 
@@ -331,7 +349,8 @@ def test_a_failed_write_leaves_the_earlier_record_and_its_list(filed: tuple[Path
     def full_disk(*_: object) -> None:
         raise RunError("Cannot write: no space left.")
 
-    monkeypatch.setattr(records, "write_atomically", full_disk)
+    for module in (filing, sums):
+        monkeypatch.setattr(module, "write_atomically", full_disk)
     with pytest.raises(RunError):
         records.file_record(training_record(seed=0, final={"test_error": 9.0}), "a-study", root)
     assert records.verify(root) == [] and records.read_record(path)["final"]["test_error"] == 3.0

@@ -19,6 +19,7 @@ from resnet_nb.models import build_model, load_weights, read_weights
 from resnet_nb.normalise import Normalisation
 from resnet_nb.probes import redundancy
 from resnet_nb.recipes import Recipe
+from resnet_nb.records import places
 from resnet_nb.train import fit
 from resnet_nb.verdicts import redundancy as verdicts
 
@@ -61,7 +62,7 @@ def test_a_gauge_moves_measures_and_no_answer() -> None:
 
 def test_kept_weights_are_measured_where_they_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(records, "results_dir", lambda: tmp_path / "results")
+    monkeypatch.setattr(places, "results_dir", lambda: tmp_path / "results")
     digits = load_data("digits")
     for words in ("plain8 --keep-weights --seed 3", "resnet8"):
         done = CliRunner().invoke(app, f"train {words} --width 4 --iterations 5 --threads 1 --study a-study".split())

@@ -15,7 +15,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from resnet_nb.errors import InputError
-from resnet_nb.runner import Outcome, assign, format_outcomes, run_notebooks, select
+from resnet_nb.runner import Outcome, format_outcomes, run_notebooks
+from resnet_nb.runner.selection import assign, select
 
 PARAMETERS = 'EVIDENCE = "quick"\nSEED = 0\nDATA_ROOT = None\nDOWNLOAD = False'
 ALT = 'Error against depth, with "quotes" & a rising line.'
@@ -46,7 +47,7 @@ def printed(copy: Path) -> str:
 
 
 def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "resnet_nb.cli", "run", *words]
+    return [sys.executable, "-m", "resnet_nb", "run", *words]
 
 
 # One run of three notebooks, two at a time, of which one fails

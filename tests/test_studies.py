@@ -21,13 +21,13 @@ from typer.testing import CliRunner
 
 from resnet_nb import kept, records, runs, studies, workers
 from resnet_nb import sweep as sweeps
-from resnet_nb.asked import answer_of, parsed
 from resnet_nb.cli import app
 from resnet_nb.data import load_data
 from resnet_nb.errors import InputError
 from resnet_nb.models import BOTTLENECKS, parse
 from resnet_nb.recipes import get_recipe
-from resnet_nb.records import all_records, load_study, results_dir
+from resnet_nb.records import all_records, load_study, places
+from resnet_nb.train_command import answer_of, parsed
 
 ROOT = Path(__file__).parents[1]
 STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
@@ -91,7 +91,7 @@ def test_a_sweep_says_at_its_end_which_runs_diverged(monkeypatch: pytest.MonkeyP
 
 
 def test_a_run_is_recorded_when_all_that_is_asked_of_it_is_there_however_many_processes_made_it(tmp_path: Path, monkeypatch) -> None:  # noqa: ANN001
-    monkeypatch.setattr(records, "results_dir", lambda: tmp_path)
+    monkeypatch.setattr(places, "results_dir", lambda: tmp_path)
     words = ("train", "plain20", "--width", "8", "--data", "digits", "--recipe", "quick-digits", "--seed", "0")
     launched = "torchrun --nproc-per-node 2 -m resnet_nb " + " ".join(words)
     trace = kept.trace_text([[0, "conv1", 1.0, 2.0, 0.1, 0.1, 3.0]])
@@ -125,7 +125,7 @@ def pictures(root: Path, seed: int) -> Path:
 
 
 def test_the_same_run_on_other_images_of_ones_own_is_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "results_dir", lambda: tmp_path / "results")
+    monkeypatch.setattr(places, "results_dir", lambda: tmp_path / "results")
     monkeypatch.chdir(tmp_path)
     ours, copied, theirs = pictures(tmp_path / "ours", 0), pictures(tmp_path / "copied", 0), pictures(tmp_path / "theirs", 1)
     options = ("--data", "folder", "--width", "2", "--recipe", "quick-digits,batch_size=4,iterations=2,drops=none,pad=0", "--study", "a-study")
@@ -188,7 +188,7 @@ def test_an_interrupted_study_keeps_its_run_and_begins_no_other(tmp_path: Path) 
         "name: a-study\noptions: --width 4 --checkpoint-seconds 0\ngrid:\n  - {models: [plain8, resnet8], recipes: [quick-digits], seeds: [0, 1]}\n"
     )
     heeds_interrupts = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a command in the background inherits that it does not
-    command = [sys.executable, "-m", "resnet_nb.cli", "sweep", "s.yaml", "--jobs", "1"]
+    command = [sys.executable, "-m", "resnet_nb", "sweep", "s.yaml", "--jobs", "1"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heeds_interrupts) as process:
         folder = tmp_path / "runs" / "plain8-digits-quick-digits-w4-s0"
         until(folder / "checkpoint.pt")
@@ -293,12 +293,12 @@ def test_of_a_recorded_study_a_sweep_has_nothing_to_do(path: Path, monkeypatch: 
 
 
 def test_a_record_that_was_edited_or_renamed_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(results_dir() / "cifar10-short", tmp_path / "cifar10-short")
+    shutil.copytree(places.results_dir() / "cifar10-short", tmp_path / "cifar10-short")
     edited, renamed, *others = sorted((tmp_path / "cifar10-short").glob("*.json"))
     edited.write_text(edited.read_text().replace('"test_error"', '"test_error" ').replace('"seed": 0', '"seed": 1'))
     renamed.rename(renamed.with_name("plain20-cifar10.json"))
     whole = studies.recorded("cifar10-short")
-    monkeypatch.setattr(records, "results_dir", lambda: tmp_path)
+    monkeypatch.setattr(places, "results_dir", lambda: tmp_path)
     left = studies.recorded("cifar10-short")
     assert len(whole) == len(others) + 2 and len(left) == len(others) and all(asked in whole for asked in left)
 
@@ -309,7 +309,7 @@ def test_a_sweep_that_is_killed_leaves_a_checkpoint_and_no_process(tmp_path: Pat
         "name: a-study\noptions: --width 2 --checkpoint-seconds 1000\n"
         "grid:\n  - {models: [plain8], recipes: ['quick-digits,iterations=100000'], seeds: [0]}\n"
     )
-    command = [sys.executable, "-m", "resnet_nb.cli", "sweep", "s.yaml"]
+    command = [sys.executable, "-m", "resnet_nb", "sweep", "s.yaml"]
     folder = tmp_path / "runs" / "plain8-digits-quick-digits-iterations100000-w2-s0"
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         until(folder / "run.json")

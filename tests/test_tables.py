@@ -8,6 +8,7 @@ import pytest
 
 from resnet_nb import records
 from resnet_nb.errors import InputError
+from resnet_nb.files import checksum
 
 ABOUT = {"what": "Two numbers", "command": "python -c ...", "provenance": {"package": "0"}}
 EMPTY = f"# {json.dumps(ABOUT)}\nname,value\n"
@@ -61,7 +62,7 @@ def test_what_is_no_table_is_refused_and_found(filed: Path, content: str) -> Non
     with pytest.raises(InputError, match="table"):
         records.load_table("a-study", "numbers", filed.parents[1])
     sums = filed.parent / records.SUMS
-    sums.write_text(f"{records.checksum(filed)}  {filed.name}\n")
+    sums.write_text(f"{checksum(filed)}  {filed.name}\n")
     (problem,) = records.verify(filed.parents[1])
     assert problem.kind == "unreadable"
 

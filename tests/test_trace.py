@@ -21,6 +21,7 @@ from resnet_nb.models.weights import load_weights, read_weights
 from resnet_nb.probes import LayerTrace, trace_steps
 from resnet_nb.probes.trace import angle, layers, responses
 from resnet_nb.recipes import Recipe
+from resnet_nb.records import places
 from resnet_nb.train import Fit, RunStopped, fit
 
 RECIPE = Recipe("test", batch_size=16, iterations=40, rate=0.05, drops=(20, 30), warmup_iterations=0, curve_every=10, evaluations=2)
@@ -131,7 +132,7 @@ def test_angles_follow_from_relative_steps_where_steps_are_at_right_angles() -> 
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A short traced run on the digits, filed with its weights; its record."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(records, "results_dir", lambda: tmp_path / "results")
+    monkeypatch.setattr(places, "results_dir", lambda: tmp_path / "results")
     words = "train plain8 --width 4 --iterations 5 --threads 1 --study a-study --trace --keep-weights"
     done = CliRunner().invoke(app, words.split())
     assert done.exit_code == 0, done.output

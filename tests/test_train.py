@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from small_data import small_data
 from torch import nn
 
-from resnet_nb import records, runs, train
+from resnet_nb import conditions, records, runs, train
 from resnet_nb import step as step_module
 from resnet_nb.batches import Batches
 from resnet_nb.checkpoints import RunFolder, read_model
+from resnet_nb.curve import Curve
 from resnet_nb.errors import InputError, RunError
 from resnet_nb.evaluate import average_statistics, error_rates
 from resnet_nb.files import write_atomically
@@ -176,7 +177,7 @@ def test_a_run_that_is_stopped_at_every_step_ends_as_one_that_is_not(tmp_path: P
 def test_a_record_names_the_conditions_of_earlier_parts_that_were_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     planned = runs.plan("resnet8", RECIPE, width=4)
     for until, commit in ((3, "a" * 40), (5, "b" * 40), (7, "b" * 40)):
-        monkeypatch.setattr(train, "source_state", lambda commit=commit: {"commit": commit, "modified": False})
+        monkeypatch.setattr(conditions, "source_state", lambda commit=commit: {"commit": commit, "modified": False})
         with pytest.raises(train.RunStopped):
             runs.train(planned, small_data(), tmp_path, device="cpu", progress=False, until=lambda step, until=until: step == until)
     record, _, _ = runs.train(planned, small_data(), tmp_path, device="cpu", progress=False)
@@ -210,7 +211,7 @@ def test_without_the_momentum_the_resumed_run_would_differ(tmp_path: Path, monke
 def test_an_interrupted_run_leaves_a_checkpoint(number: int, tmp_path: Path) -> None:
     points = []
 
-    def interrupt(curve: train.Curve) -> None:
+    def interrupt(curve: Curve) -> None:
         points.append(len(curve.running))
         if len(points) == 1:
             os.kill(os.getpid(), number)

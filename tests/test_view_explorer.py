@@ -305,7 +305,8 @@ def test_where_nobody_can_see_it_one_line_stands_for_it(why, shown, capsys, monk
 
 def test_it_leaves_torch_alone():
     code = (
-        "import sys\nimport numpy as np\nimport pandas as pd\nfrom resnet_nb import view_explorer\nfrom resnet_nb.views import COLUMNS, Views\n"
+        "import sys\nimport numpy as np\nimport pandas as pd\n"
+        "from resnet_nb import view_explorer\nfrom resnet_nb.views import COLUMNS, Views\n"
         "table = pd.DataFrame([('crop', 0, 0, 'centre', False, '')], columns=list(COLUMNS))\n"
         "one = Views(np.eye(3, dtype=np.float32)[:, None], np.arange(3), ('a', 'b', 'c'), table, {})\n"
         "view_explorer.in_notebook, view_explorer.silenced = lambda: True, lambda: False\nview_explorer.explore({'net': one})\n"

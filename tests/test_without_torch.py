@@ -39,6 +39,7 @@ MODULES = (
     "sweep",
     "sweep_display",
     "tables",
+    "train_command",
     "vanishing",
     "verdicts.approximation",
     "verdicts.block",

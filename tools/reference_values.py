@@ -1,4 +1,4 @@
-"""Compute resnet_nb/reference_values.json anew, in about ten minutes on one core. docs/reference.md shows it, as `resnet-nb reference` prints it.
+"""Compute the package's reference_values.json anew, in ten minutes on one core. docs/reference.md shows it, as `resnet-nb reference` prints it.
 
     python tools/reference_values.py
 """

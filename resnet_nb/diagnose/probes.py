@@ -20,12 +20,12 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from resnet_nb.audience import silenced
 from resnet_nb.data import Images
 from resnet_nb.data.pictures import read_picture
 from resnet_nb.diagnose.settings import KINDS, NORMS, Geometry, Setting, alternatives
 from resnet_nb.errors import InputError
 from resnet_nb.paired import McNemar, mcnemar
-from resnet_nb.progress import silenced
 from resnet_nb.stats import wilson_interval
 
 BATCH = 128  # images; in training mode the statistics are those of so many

@@ -6,8 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from resnet_nb.errors import InputError
 from resnet_nb.figures.style import GREY, headline, house_style, panels
+from resnet_nb.kept import stage_of
 
 VALUES = {
     "weight_norm": "norm of a layer's weights",
@@ -16,17 +16,8 @@ VALUES = {
     "angle": "angle of one update (radians)",
     "response": "response's standard deviation",
 }
-STAGES = {"conv1": "first layer", "layer1": "stage 1", "layer2": "stage 2", "layer3": "stage 3", "fc": "classifier"}
 LINES = {"first layer": (":", 2.0), "stage 1": ("-", 2.4), "stage 2": ("--", 1.8), "stage 3": ("-.", 1.4), "classifier": ((0, (1, 4)), 1.4)}
 SHADES = {"first layer": "#000000", "stage 1": "#000000", "stage 2": "#444444", "stage 3": "#888888", "classifier": "#888888"}
-
-
-def stage_of(layer: str) -> str:
-    """The stage of a CIFAR net's layer, by its name. Raises InputError for another net's."""
-    place = layer.split(".")[0]
-    if place not in STAGES:
-        raise InputError(f"{layer!r} is no layer of a CIFAR net of ours: draw the trace of one.")
-    return STAGES[place]
 
 
 def layers_along_training(traces: Mapping[str, pd.DataFrame], value: str, title: str, *, columns: int = 2) -> Figure:
