@@ -14,12 +14,12 @@ from PIL import Image
 from torch import nn
 from torchvision import transforms
 
-from resnet_nb.batches import Batches
 from resnet_nb.data import Images
+from resnet_nb.data.normalise import Normalisation
 from resnet_nb.models import build_model
-from resnet_nb.normalise import Normalisation
 from resnet_nb.recipes import get_recipe
-from resnet_nb.step import WARM, Stepper, sgd
+from resnet_nb.training.batches import Batches
+from resnet_nb.training.step import WARM, Stepper, sgd
 
 Loop = Callable[[int], float]
 COUNT = 10_000

@@ -24,9 +24,9 @@ from sklearn.datasets import load_sample_images
 from torch import nn
 from torchvision import transforms
 
+from resnet_nb.data.normalise import Normalisation
 from resnet_nb.devices import device_name, resolve_device
 from resnet_nb.models import build_model
-from resnet_nb.normalise import Normalisation
 from resnet_nb.protocols import Protocol, run
 from resnet_nb.protocols.cost import flops
 from resnet_nb.protocols.geometry import NAMES, SCALES

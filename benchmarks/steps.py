@@ -20,7 +20,7 @@ from loops import PATHS, random_images, steps_of
 
 from resnet_nb.data import Images
 from resnet_nb.devices import device_name, resolve_device
-from resnet_nb.step import WARM, own_stream
+from resnet_nb.training.step import WARM, own_stream
 
 PRECISIONS = ("float32", "bfloat16")
 SIDE_BY_SIDE = ("graph", "compiled-graph")

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 from resnet_nb.data import Images
-from resnet_nb.normalise import Normalisation
+from resnet_nb.data.normalise import Normalisation
 
 
 def coloured(count: int, seed: int) -> Images:

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from resnet_nb.data.training import PhotoData, training_photographs
+from resnet_nb.data.photographs.training import PhotoData, training_photographs
 from resnet_nb.models import build_model
 from resnet_nb.recipes import Recipe, get_recipe
 

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resnet_nb import approximation as hand
-from resnet_nb import approximation_runs as runs
 from resnet_nb import figures
-from resnet_nb.verdicts import approximation as verdicts
+from resnet_nb.findings import approximation as hand
+from resnet_nb.findings.verdicts import approximation as verdicts
+from resnet_nb.live import approximation_runs as runs
 
 
 def teeth(x: np.ndarray, folds: int) -> np.ndarray:

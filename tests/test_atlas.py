@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnet_nb.errors import InputError
+from resnet_nb.findings.vanishing import growth, ratio, theory
 from resnet_nb.models import build_model
 from resnet_nb.probes.atlas import atlas, over_seeds, stream
-from resnet_nb.vanishing import growth, ratio, theory
 
 BATCH = 32
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 from test_views import views as random_views
 
-from resnet_nb import averaging
 from resnet_nb.errors import InputError
-from resnet_nb.ladder import Rung, by_confidence, errors, gains, ladder, loss, verdicts
-from resnet_nb.views import COLUMNS, Views
+from resnet_nb.findings import averaging
+from resnet_nb.findings.ladder import Rung, by_confidence, errors, gains, ladder, loss, verdicts
+from resnet_nb.records.views import COLUMNS, Views
 
 CROP = {"protocols": [{"crop": 32}]}
 

@@ -13,12 +13,12 @@ from PIL import Image
 from small_data import images
 from torchvision.transforms import v2
 
-from resnet_nb.batches import CHUNK, Batches
 from resnet_nb.data import Images
-from resnet_nb.draws import CROP, ORDER, SCALE, permutation, words
+from resnet_nb.data.draws import CROP, ORDER, SCALE, permutation, words
+from resnet_nb.data.normalise import Normalisation
 from resnet_nb.errors import InputError
-from resnet_nb.normalise import Normalisation
 from resnet_nb.recipes import Recipe
+from resnet_nb.training.batches import CHUNK, Batches
 
 
 def make(recipe: Recipe, count: int = 50, channels: int = 3, side: int = 8, seed: int = 0) -> tuple[Batches, Normalisation]:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from resnet_nb.verdicts import block
+from resnet_nb.findings.verdicts import block
 
 
 def lesions(**errors: tuple[float, list[float]]) -> pd.DataFrame:

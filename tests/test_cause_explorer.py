@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from widget_examples import displayed_by, everything, found
 
-from resnet_nb import cause_explorer, diagnosing
-from resnet_nb.cause_explorer import WIDTHS, explore, markdown, table
-from resnet_nb.diagnose import load_causes
+from resnet_nb.diagnose import diagnosing, load_causes
 from resnet_nb.errors import InputError
+from resnet_nb.live import cause_explorer
+from resnet_nb.live.cause_explorer import WIDTHS, explore, markdown, table
 
 ROOT = Path(__file__).parents[1]
 TELLING = [(20.74, 24.7), (24.7, 23.87)]  # published, measured
@@ -199,7 +199,7 @@ def test_where_nobody_can_see_it_one_line_stands_for_it(why, shown, capsys, monk
 
 def test_it_leaves_torch_alone():
     code = (
-        "import sys\nfrom resnet_nb import cause_explorer\ncause_explorer.markdown(cause_explorer.table(20.74, 24.7))\n"
+        "import sys\nfrom resnet_nb.live import cause_explorer\ncause_explorer.markdown(cause_explorer.table(20.74, 24.7))\n"
         "cause_explorer.in_notebook, cause_explorer.silenced = lambda: True, lambda: False\ncause_explorer.explore(20.74, 24.7)\n"
         "assert 'torch' not in sys.modules"
     )

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from resnet_nb import cli, records
 from resnet_nb.models import build_model
 from resnet_nb.records import places
-from resnet_nb.run_records import command
-from resnet_nb.runs import plan
+from resnet_nb.runs.run_records import command
+from resnet_nb.runs.runs import plan
 
 TRAIN = ["train", "plain8", "--width", "4", "--threads", "1"]
 

@@ -11,17 +11,19 @@ import torch
 from small_data import small_data
 from torch._dynamo.utils import counters
 
-from resnet_nb import cli, records, runs, step
-from resnet_nb.batches import Batches
-from resnet_nb.checkpoints import RunFolder
-from resnet_nb.compiled import KINDS, compiled_blocks
+from resnet_nb import cli, records
+from resnet_nb.data.normalise import Normalisation
 from resnet_nb.errors import InputError
 from resnet_nb.models import build_model
+from resnet_nb.models.compiled import KINDS, compiled_blocks
 from resnet_nb.models.nets import Block, runs_as
-from resnet_nb.normalise import Normalisation
 from resnet_nb.recipes import Recipe
-from resnet_nb.train import RunStopped
-from resnet_nb.train_command import parsed
+from resnet_nb.runs import runs
+from resnet_nb.runs.train_command import parsed
+from resnet_nb.training import step
+from resnet_nb.training.batches import Batches
+from resnet_nb.training.checkpoints import RunFolder
+from resnet_nb.training.train import RunStopped
 
 RECIPE = Recipe("test", batch_size=16, iterations=12, rate=0.05, drops=(6, 9), pad=1, warmup_iterations=0, curve_every=2, evaluations=3)
 PLANNED = runs.plan("resnet8", RECIPE, width=4)
@@ -45,7 +47,7 @@ def test_a_compiled_runs_losses_are_those_of_the_run_within_a_thousandth_and_its
 
 
 def test_the_option_reaches_the_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from resnet_nb import studies, sweep, train_command
+    from resnet_nb.runs import studies, sweep, train_command
 
     compiled = []
     monkeypatch.setattr(step, "compiled_blocks", lambda net: compiled.append(net) or nullcontext())

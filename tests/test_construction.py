@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from resnet_nb.construction import beside_evaluations, departures, departures_by_setting, smoothed
+from resnet_nb.findings.construction import beside_evaluations, departures, departures_by_setting, smoothed
 
 
 def run(errors: list[float], family: str = "plain", rate: float = 0.05, seed: int = 0) -> pd.DataFrame:

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from record_examples import training_record
 
-from resnet_nb.costs import COLUMNS, costs, imagenet_costs
 from resnet_nb.errors import InputError
+from resnet_nb.scoreboard.costs import COLUMNS, costs, imagenet_costs
 
 
 def run(

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from resnet_nb.data import KNOWN_FINGERPRINTS, Data, Found, available, describe, find, load_data
 from resnet_nb.data.canonical import canonical_order, fingerprint
 from resnet_nb.data.cifar import CIFAR10, CIFARS
+from resnet_nb.data.draws import SPLIT, words
 from resnet_nb.data.sets import Part
 from resnet_nb.data.splits import part_sizes, split_training
-from resnet_nb.draws import SPLIT, words
 
 PARTS = small_cifar10()
 

@@ -8,10 +8,10 @@ from evaluate_examples import invoke, small_net, weights_file
 from PIL import Image
 from typer.testing import CliRunner
 
-from resnet_nb import cli, diagnosing
-from resnet_nb.diagnose import matching
+from resnet_nb import cli
+from resnet_nb.data.normalise import Normalisation
+from resnet_nb.diagnose import diagnosing, matching
 from resnet_nb.errors import InputError
-from resnet_nb.normalise import Normalisation
 
 
 def test_two_numbers_give_the_causes_that_fit_in_the_order_of_checking() -> None:

@@ -14,10 +14,10 @@ from torch import nn
 from torchvision import transforms
 
 from resnet_nb.data import Images
+from resnet_nb.data.normalise import Normalisation
 from resnet_nb.diagnose.probes import COLUMNS, Diagnosis, confirm, giving, probe, verdict
 from resnet_nb.diagnose.settings import IMAGENET, KINDS, Geometry, Setting, alternatives, same
 from resnet_nb.errors import InputError
-from resnet_nb.normalise import Normalisation
 
 RIGHT = Normalisation.of_channels(*IMAGENET)
 SOUND = Setting(RIGHT)

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from record_examples import training_record
 from scipy.stats import ttest_1samp
 
-from resnet_nb.equivalence import Equivalence, equivalent, pairs
 from resnet_nb.errors import InputError
+from resnet_nb.scoreboard.equivalence import Equivalence, equivalent, pairs
 
 errors = st.integers(400, 1500).map(lambda hundredths: hundredths / 100)
 paired = st.lists(st.tuples(errors, errors), min_size=2, max_size=8).map(np.transpose)

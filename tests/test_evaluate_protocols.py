@@ -8,20 +8,19 @@ import pytest
 import torch
 from evaluate_examples import CONSTANTS, MODEL, SIZES, class_folders, invoke, small_net, weights_file
 
-from resnet_nb import scoring_runs
-from resnet_nb.choices import Choices, choose, photographs, small_images, title
 from resnet_nb.data import load_data
-from resnet_nb.data.imagenet import photographs as collection
+from resnet_nb.data.normalise import Normalisation
+from resnet_nb.data.photographs.imagenet import photographs as collection
 from resnet_nb.errors import InputError
-from resnet_nb.evaluate import error_rates
-from resnet_nb.members import Given, Weights, find_weights
+from resnet_nb.findings.paired import bootstrap_difference, mcnemar
 from resnet_nb.models import build_model
-from resnet_nb.normalise import Normalisation
-from resnet_nb.paired import bootstrap_difference, mcnemar
-from resnet_nb.pretrained import Published
-from resnet_nb.protocols import Preprocessing, Protocol, run
+from resnet_nb.protocols import Preprocessing, Protocol, run, scoring_runs
+from resnet_nb.protocols.choices import Choices, choose, photographs, small_images, title
+from resnet_nb.protocols.evaluate import error_rates
+from resnet_nb.records.views import load
 from resnet_nb.stats import wilson_interval
-from resnet_nb.views import load
+from resnet_nb.testing.members import Given, Weights, find_weights
+from resnet_nb.testing.pretrained import Published
 
 PROTOCOLS = ["--protocol", "1-crop,10-crop,dense,multi-scale", "--scales", "64,72"]
 USED = Normalisation.of_channels([0.45] * 3, [0.25] * 3)
@@ -236,7 +235,7 @@ def test_crops_are_padded_as_asked_and_one_crop_may_have_its_mirror_image() -> N
 def test_published_weights_come_with_their_sizes_and_constants(monkeypatch: pytest.MonkeyPatch) -> None:
     made_for = Preprocessing(232, 224, "bilinear", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     published = Published("torchvision:resnet18", "IMAGENET1K_V1", torch.nn.Linear(1, 1), made_for, ("a", "b"), "somewhere")
-    monkeypatch.setattr("resnet_nb.members.published_weights", lambda model, name: published)
+    monkeypatch.setattr("resnet_nb.testing.members.published_weights", lambda model, name: published)
     found: Weights = find_weights("torchvision:resnet18", "DEFAULT", Given())
     assert found.name == "IMAGENET1K_V1" and found.preprocessing == made_for and found.net is published.net
     assert found.normalisation.mean.view(-1).tolist() == pytest.approx([0.1, 0.2, 0.3])
@@ -245,7 +244,7 @@ def test_published_weights_come_with_their_sizes_and_constants(monkeypatch: pyte
 
 def test_a_public_checkpoint_brings_its_constants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights_file(tmp_path / "x.th", build_model("resnet20"))
-    monkeypatch.setattr("resnet_nb.members.fetch", lambda name: tmp_path / "x.th")
+    monkeypatch.setattr("resnet_nb.testing.members.fetch", lambda name: tmp_path / "x.th")
     found = find_weights("resnet20", "akamaster:resnet20", Given())
     assert found.normalisation.mean.view(-1).tolist() == pytest.approx([0.485, 0.456, 0.406])
     with pytest.raises(InputError, match="weights of a resnet56, not of a resnet20"):

@@ -12,15 +12,16 @@ from record_examples import training_record
 from torch import Tensor
 from typer.testing import CliRunner
 
-from resnet_nb import cli, evaluations, records
+from resnet_nb import cli, records
 from resnet_nb.data import load_data
+from resnet_nb.data.normalise import Normalisation
 from resnet_nb.errors import InputError
-from resnet_nb.evaluate import error_rates
 from resnet_nb.models import build_model, count_parameters, load_weights, read_weights
-from resnet_nb.normalise import Normalisation
+from resnet_nb.protocols.evaluate import error_rates
 from resnet_nb.records import places
 from resnet_nb.records.frames import EVALUATION_COLUMNS
 from resnet_nb.scoreboard import scoreboard
+from resnet_nb.testing import evaluations
 
 SOURCE = f"github:somebody/some-nets@{'a' * 40}:trained/plain8/last.pth"
 WORDS = ["evaluate", "plain8", "--width", "4", "--conv-bias", "--normalise", "pixel-mean", "--on", "train,test", "--threads", "1"]

@@ -6,15 +6,15 @@ import pytest
 import torch
 from small_data import small_data
 
-from resnet_nb import grow
 from resnet_nb.data import load_data
-from resnet_nb.evaluate import average_statistics, batch_mode_error, error_rates, three_errors
-from resnet_nb.experiments import first_losses, run_depths, train_depths, train_grown
+from resnet_nb.data.normalise import Normalisation
+from resnet_nb.live.experiments import first_losses, run_depths, train_depths, train_grown
+from resnet_nb.live.side_by_side import side_by_side
 from resnet_nb.models import build_model, parse
-from resnet_nb.normalise import Normalisation
+from resnet_nb.protocols.evaluate import average_statistics, batch_mode_error, error_rates, three_errors
 from resnet_nb.recipes import Recipe, get_recipe
-from resnet_nb.side_by_side import side_by_side
-from resnet_nb.train import fit
+from resnet_nb.runs import grow
+from resnet_nb.training.train import fit
 
 RECIPE = Recipe("test", batch_size=16, iterations=6, rate=0.05, drops=(3, 5), pad=0, flip=False, curve_every=2, evaluations=2)
 
@@ -51,7 +51,7 @@ def test_a_grown_net_trained_on_is_the_run_that_its_parts_make_and_its_three_err
     data = small_data()
     monkeypatch.setattr("os.cpu_count", lambda: 1)  # here, where the recipe can be a short one
     monkeypatch.setattr(grow, "get_recipe", lambda data: RECIPE)
-    monkeypatch.setattr("resnet_nb.experiments.get_recipe", lambda data: RECIPE)
+    monkeypatch.setattr("resnet_nb.live.experiments.get_recipe", lambda data: RECIPE)
     table = train_grown([("plain14", "plain8", 0.05), ("resnet14", "resnet8", 0.01)], data, 5, 2, points=(2, 5), width=4, device="cpu")
     assert table.groupby(["family", "rate"]).size().to_dict() == {("plain", 0.05): 5, ("residual", 0.01): 5}
     net = grow.build("plain8", parse("plain14"), data, width=4, seed=2, device="cpu", progress=False)

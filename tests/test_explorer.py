@@ -17,10 +17,12 @@ from record_examples import training_record
 from small_data import small_data
 from widget_examples import alt, displayed_by, picture
 
-from resnet_nb import explorer, figures, recipes, train
+from resnet_nb import figures, recipes
 from resnet_nb.figures.explorer import Watched, watched
+from resnet_nb.live import explorer
 from resnet_nb.models import build_model
 from resnet_nb.recipes import Recipe
+from resnet_nb.training import train
 
 ROOT = Path(__file__).parents[1]
 TINY = Recipe("tiny", batch_size=8, iterations=6, drops=(), warmup_iterations=0, curve_every=2, evaluations=1, pad=0, flip=False)
@@ -326,8 +328,8 @@ def test_where_nobody_can_see_it_one_line_stands_for_it(why, shown, capsys, monk
 
 
 HEAVY = "{'torch', 'ipywidgets.widgets.widget_box'}"
-NOT_LIVE = f"import sys\nfrom resnet_nb.explorer import explore\nexplore()\nassert not {HEAVY} & set(sys.modules)"
-LIVE = "from resnet_nb import explorer\nexplorer.in_notebook, explorer.silenced = lambda: True, lambda: False\nexplorer.explore()"
+NOT_LIVE = f"import sys\nfrom resnet_nb.live.explorer import explore\nexplore()\nassert not {HEAVY} & set(sys.modules)"
+LIVE = "from resnet_nb.live import explorer\nexplorer.in_notebook, explorer.silenced = lambda: True, lambda: False\nexplorer.explore()"
 
 
 def in_a_process(code: str, *path: Path) -> tuple[int, str, str]:

@@ -9,11 +9,11 @@ from evaluate_examples import CONSTANTS, MODEL, SIZES, class_folders, invoke, sm
 from PIL import Image
 from torchvision import transforms
 
+from resnet_nb.data.normalise import Normalisation
 from resnet_nb.errors import InputError
-from resnet_nb.features import features
-from resnet_nb.normalise import Normalisation
-from resnet_nb.own_pictures import Ready
 from resnet_nb.protocols import Protocol
+from resnet_nb.testing.features import features
+from resnet_nb.testing.own_pictures import Ready
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from matplotlib.colors import to_hex
 
 from resnet_nb import figures
 from resnet_nb.figures.style import COLOURS
-from resnet_nb.speed import compare_laws, medians
+from resnet_nb.findings.speed import compare_laws, medians
 
 
 def times(family: str, growth: float, cap: float = np.inf) -> pd.DataFrame:

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
 
-from resnet_nb import figures, layout
+from resnet_nb import figures
 from resnet_nb.figures.style import COLOURS
+from resnet_nb.published import layout
 
 PLAIN, RESIDUAL = COLOURS["plain"].lower(), COLOURS["residual"].lower()
 

@@ -5,10 +5,10 @@ import pytest
 from test_averaging import crops
 from test_views import views as random_views
 
-from resnet_nb import averaging
 from resnet_nb.figures.rungs import averaged_views, gains, ladder, scales
-from resnet_nb.ladder import Rung, by_scale
-from resnet_nb.ladder import ladder as measured
+from resnet_nb.findings import averaging
+from resnet_nb.findings.ladder import Rung, by_scale
+from resnet_nb.findings.ladder import ladder as measured
 
 
 def test_the_ladder_draws_every_rung_and_what_it_breaks_and_repairs() -> None:

@@ -12,7 +12,7 @@ from nbformat.v4 import new_code_cell
 DIGITS = """
 import resnet_nb.data
 from functools import partial
-from resnet_nb import gradient_runs, inside_experiment
+from resnet_nb.live import gradient_runs, inside_experiment
 from resnet_nb.recipes import RECIPES
 resnet_nb.data.load_data = lambda name, *options, load=resnet_nb.data.load_data, **more: load("digits")
 """

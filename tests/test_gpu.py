@@ -10,18 +10,18 @@ import pytest
 import torch
 from small_data import small_data
 
-from resnet_nb.batches import Batches
-from resnet_nb.checkpoints import RunFolder
+from resnet_nb.data.normalise import Normalisation
 from resnet_nb.devices import device_name, driver_version, resolve_device
 from resnet_nb.errors import RunError
 from resnet_nb.models import build_model
-from resnet_nb.normalise import Normalisation
 from resnet_nb.recipes import Recipe
-from resnet_nb.step import BLOCK, WARM, Stepper, own_stream, sgd
-from resnet_nb.studies import Study
-from resnet_nb.sweep import sweep
-from resnet_nb.train import Fit, fit
-from resnet_nb.train_command import answer_of
+from resnet_nb.runs.studies import Study
+from resnet_nb.runs.sweep import sweep
+from resnet_nb.runs.train_command import answer_of
+from resnet_nb.training.batches import Batches
+from resnet_nb.training.checkpoints import RunFolder
+from resnet_nb.training.step import BLOCK, WARM, Stepper, own_stream, sgd
+from resnet_nb.training.train import Fit, fit
 
 pytestmark = pytest.mark.gpu
 RECIPE = Recipe("test", batch_size=16, iterations=12, rate=0.05, drops=(6, 9), warmup_iterations=0, curve_every=4, evaluations=3)

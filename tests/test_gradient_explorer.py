@@ -7,17 +7,17 @@ import pytest
 import torch
 from widget_examples import alt, displayed_by, everything, found, picture
 
-from resnet_nb import gradient_explorer
 from resnet_nb.data import load_data
-from resnet_nb.gradient_explorer import ACTIVATIONS, INITS, NORMS, SHORTCUTS, STATIC, WIDTH, explore
-from resnet_nb.gradient_runs import first_images
+from resnet_nb.findings.vanishing import growth
+from resnet_nb.live import gradient_explorer
+from resnet_nb.live.gradient_explorer import ACTIVATIONS, INITS, NORMS, SHORTCUTS, STATIC, WIDTH, explore
+from resnet_nb.live.gradient_runs import first_images
 from resnet_nb.models import build_model
 from resnet_nb.models.nets import ACTIVATIONS as KNOWN_ACTIVATIONS
 from resnet_nb.models.nets import INITS as KNOWN_INITS
 from resnet_nb.models.nets import NORMS as KNOWN_NORMS
 from resnet_nb.probes.atlas import atlas
 from resnet_nb.recipes import get_recipe
-from resnet_nb.vanishing import growth
 
 
 @pytest.fixture

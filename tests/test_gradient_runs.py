@@ -5,15 +5,16 @@ import pytest
 import torch
 from small_data import small_data
 
-from resnet_nb import gradient_runs, records
+from resnet_nb import records
 from resnet_nb.errors import InputError
-from resnet_nb.gradient_runs import TELLING, WAYS, Setting, births, branches, denormals_flushed, first_images, traced
+from resnet_nb.findings.vanishing import theory
+from resnet_nb.live import gradient_runs
+from resnet_nb.live.gradient_runs import TELLING, WAYS, Setting, births, branches, denormals_flushed, first_images, traced
 from resnet_nb.models import build_model
 from resnet_nb.probes.atlas import atlas, over_seeds
 from resnet_nb.recipes import Recipe
 from resnet_nb.records import places
-from resnet_nb.train import fit
-from resnet_nb.vanishing import theory
+from resnet_nb.training.train import fit
 
 
 def test_births_are_the_atlases_of_the_nets_over_seeds() -> None:

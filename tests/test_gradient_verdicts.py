@@ -6,9 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from resnet_nb.vanishing import growth, kinds, mean_field, net_name, of_kind, ratio, theory
-from resnet_nb.verdicts import Verdict, below, complete
-from resnet_nb.verdicts.gradients import article, closes_gap, frozen_by_the_first_steps, healthy, pace, remedies, removes_slowness, vanishes_at_birth
+from resnet_nb.findings.vanishing import growth, kinds, mean_field, net_name, of_kind, ratio, theory
+from resnet_nb.findings.verdicts import Verdict, below, complete
+from resnet_nb.findings.verdicts.gradients import (
+    article,
+    closes_gap,
+    frozen_by_the_first_steps,
+    healthy,
+    pace,
+    remedies,
+    removes_slowness,
+    vanishes_at_birth,
+)
 
 NAN = math.nan
 

@@ -8,18 +8,19 @@ import torch
 from filelock import FileLock
 from small_data import small_data
 
-from resnet_nb import grow, records, runs
+from resnet_nb import records
 from resnet_nb.data import Data
+from resnet_nb.data.normalise import Normalisation
 from resnet_nb.errors import InputError
-from resnet_nb.evaluate import scores
 from resnet_nb.files import checksum
-from resnet_nb.kept import read_weights_file, weights_file
 from resnet_nb.models import build_model, parse
-from resnet_nb.normalise import Normalisation
-from resnet_nb.plans import Plan
+from resnet_nb.protocols.evaluate import scores
 from resnet_nb.recipes import Recipe, get_recipe
 from resnet_nb.records import places
-from resnet_nb.train import RunStopped, fit
+from resnet_nb.records.kept import read_weights_file, weights_file
+from resnet_nb.runs import grow, runs
+from resnet_nb.runs.plans import Plan
+from resnet_nb.training.train import RunStopped, fit
 
 RECIPE = get_recipe("quick-digits,iterations=6,drops=none,curve_every=2,evaluations=2,batch_size=16")
 PLANNED = runs.plan("plain20", RECIPE, 1, width=4, init="grown:plain8")

@@ -15,10 +15,10 @@ from timm.data import ImageNetInfo
 from typer.testing import CliRunner
 
 from resnet_nb.cli import app
-from resnet_nb.data import imagenet as collections
-from resnet_nb.data.imagenet import IMAGENETTE, describe_photographs, find_photographs, photographs
-from resnet_nb.data.photographs import fingerprint
-from resnet_nb.data.thousand import WNIDS, imagenet_classes
+from resnet_nb.data.photographs import imagenet as collections
+from resnet_nb.data.photographs.imagenet import IMAGENETTE, describe_photographs, find_photographs, photographs
+from resnet_nb.data.photographs.photographs import fingerprint
+from resnet_nb.data.photographs.thousand import WNIDS, imagenet_classes
 
 WNID_LIST = ImageNetInfo("imagenet-1k").label_names()
 PICTURE = encoded(np.zeros((8, 8, 3), np.uint8), "JPEG")

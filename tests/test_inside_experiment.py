@@ -5,12 +5,12 @@ from pathlib import Path
 import pandas as pd
 from small_data import small_data
 
-from resnet_nb.inside_experiment import run_and_probe, train_and_probe
+from resnet_nb.data.normalise import Normalisation
+from resnet_nb.live.inside_experiment import run_and_probe, train_and_probe
 from resnet_nb.models import build_model, load_weights, read_weights
-from resnet_nb.normalise import Normalisation
 from resnet_nb.probes.lesions import delete_each
 from resnet_nb.recipes import Recipe
-from resnet_nb.train import fit
+from resnet_nb.training.train import fit
 
 RECIPE = Recipe("test", batch_size=16, iterations=6, rate=0.05, drops=(), warmup_iterations=0, curve_every=6, evaluations=1)
 

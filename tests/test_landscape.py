@@ -9,10 +9,10 @@ from probe_examples import left_as_it_was, lively, some_images
 from scipy.special import log_softmax
 from torch import nn
 
-from resnet_nb.evaluate import average_statistics
 from resnet_nb.probes.landscape import direction, line, surface
 from resnet_nb.probes.lesions import error_and_loss
 from resnet_nb.probes.responses import layer_responses, rescaled
+from resnet_nb.protocols.evaluate import average_statistics
 
 IMAGES, LABELS = some_images()
 STEPS = (-0.5, 0.0, 0.5)

@@ -11,12 +11,14 @@ import pytest
 import torch
 from test_studies import until
 
-from resnet_nb import records, step, workers
-from resnet_nb import sweep as sweeps
+from resnet_nb import records
 from resnet_nb.models import build_model
 from resnet_nb.models.weights import read_tensors
-from resnet_nb.studies import Study
-from resnet_nb.train_command import answer_of
+from resnet_nb.runs import sweep as sweeps
+from resnet_nb.runs import workers
+from resnet_nb.runs.studies import Study
+from resnet_nb.runs.train_command import answer_of
+from resnet_nb.training import step
 
 RECIPE = "quick-digits,iterations=12,drops=none,curve_every=4,evaluations=3"
 NETS = [("plain8", ()), ("resnet8", ("--init", "he-fan-out")), ("plain14", ()), ("resnet14-B", ()), ("plain8", ("--seed", "1"))]

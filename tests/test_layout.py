@@ -4,12 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from resnet_nb import layout
 from resnet_nb.errors import InputError
 from resnet_nb.models import build_model, count_macs, count_parameters
 from resnet_nb.models.nets import Block
 from resnet_nb.probes.shapes import shapes
-from resnet_nb.published import fact
+from resnet_nb.published import fact, layout
 
 NETS = {
     "imagenet:plain18": (18, None, "1x1"),

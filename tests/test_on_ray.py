@@ -19,12 +19,13 @@ from filelock import FileLock
 from record_examples import training_record
 from typer.testing import CliRunner
 
-from resnet_nb import on_ray, records
+from resnet_nb import records
 from resnet_nb.cli import app
 from resnet_nb.errors import InputError
 from resnet_nb.records import places
-from resnet_nb.run_records import command
-from resnet_nb.studies import Study
+from resnet_nb.runs import on_ray
+from resnet_nb.runs.run_records import command
+from resnet_nb.runs.studies import Study
 
 NO_RAY = "Ray is not installed: pip install 'resnet-nb[ray]'"
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason=NO_RAY)
@@ -250,8 +251,8 @@ def test_a_damaged_record_does_not_count(ray_is_there, filed):
 def test_a_record_from_a_node_names_the_study_as_the_command_line_does():
     from small_data import small_data
 
-    from resnet_nb import runs
     from resnet_nb.recipes import get_recipe
+    from resnet_nb.runs import runs
 
     planned, data = runs.plan("plain8", get_recipe("quick-digits")), small_data()  # which is no digits: its command ends with the data's place
     assert on_ray._with_study(command(planned, data), "a-study") == command(planned, data, "a-study")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from resnet_nb.paired import bootstrap_difference, mcnemar
+from resnet_nb.findings.paired import bootstrap_difference, mcnemar
 
 tables = st.tuples(*[st.integers(0, 40)] * 4).filter(any)
 
@@ -86,5 +86,5 @@ def test_what_is_no_pair_is_refused(a, b, words):
 
 
 def test_paired_tests_import_no_torch():
-    code = "import sys, resnet_nb.paired; sys.exit('torch' in sys.modules)"
+    code = "import sys, resnet_nb.findings.paired; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

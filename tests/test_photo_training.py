@@ -13,14 +13,15 @@ from PIL import Image
 from torchvision.transforms import v2
 from typer.testing import CliRunner
 
-from resnet_nb import photo_training, records
+from resnet_nb import records
 from resnet_nb.cli import app, main
-from resnet_nb.data.training import evenly, training_photographs
+from resnet_nb.data.photographs.training import evenly, training_photographs
 from resnet_nb.errors import InputError
-from resnet_nb.photo_batches import Item, PhotoPlan, Reader, measured, read
-from resnet_nb.photo_training import fit
 from resnet_nb.published import fact
 from resnet_nb.recipes import get_recipe
+from resnet_nb.training import photo_training
+from resnet_nb.training.photo_batches import Item, PhotoPlan, Reader, measured, read
+from resnet_nb.training.photo_training import fit
 
 trained = partial(fit, device="cpu", workers=0, progress=False)
 MODEL = ["imagenet:resnet18", "--width", "2"]
@@ -125,8 +126,8 @@ def test_mean_deviation_and_colours_are_those_of_the_centre_crops(kind: str, roo
 
 
 def test_a_colour_is_added_in_0_to_1_before_the_division(root: Path) -> None:
-    from resnet_nb.photo_training import PhotoRun
-    from resnet_nb.ranks import ALONE
+    from resnet_nb.training.photo_training import PhotoRun
+    from resnet_nb.training.ranks import ALONE
 
     run = PhotoRun(photo_net(), photo_data(root), replace(RECIPE, normalise="channel-mean-std"), 0, torch.device("cpu"), 8, False, ALONE, 0)
     (batch,) = run.read(run.reader, iter([run.plan(0)]))

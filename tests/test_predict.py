@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from resnet_nb import cli
 from resnet_nb.errors import InputError
 from resnet_nb.models import build_model
-from resnet_nb.predict import lines, view_box
 from resnet_nb.protocols import Protocol
+from resnet_nb.testing.predict import lines, view_box
 
 NAMES = "ant\nbee\ncow\n"
 
@@ -77,7 +77,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_predicted(words: list, pictur
 
 def test_public_cifar_weights_know_the_names_and_the_size_of_their_images(tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights_file(tmp_path / "x.th", build_model("resnet20"))
-    monkeypatch.setattr("resnet_nb.members.fetch", lambda name: tmp_path / "x.th")
+    monkeypatch.setattr("resnet_nb.testing.members.fetch", lambda name: tmp_path / "x.th")
     answer, _ = invoke("predict", "resnet20", picture, "--weights", "akamaster:resnet20", "--protocol", "1-crop", "--device", "cpu")
     assert answer["protocol"]["resize"] == answer["protocol"]["crop"] == 32
     assert {row["class"] for row in answer["pictures"][0]["classes"]} < set("airplane automobile bird cat deer dog frog horse ship truck".split())

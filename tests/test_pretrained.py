@@ -12,9 +12,9 @@ from data_examples import failure, refusal
 from loopback import serving
 from torchvision.models import Inception_V3_Weights, ResNet18_Weights, ResNet50_Weights, resnet18
 
-from resnet_nb.data.thousand import imagenet_classes
-from resnet_nb.pretrained import Published, published_weights, sizes_of_file
+from resnet_nb.data.photographs.thousand import imagenet_classes
 from resnet_nb.protocols.geometry import Preprocessing
+from resnet_nb.testing.pretrained import Published, published_weights, sizes_of_file
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from probe_examples import left_as_it_was, lively, some_images
 from torch import Tensor, nn
 
-from resnet_nb import kept
 from resnet_nb.errors import InputError
 from resnet_nb.models import build_model
 from resnet_nb.models.nets import Block
@@ -22,6 +21,7 @@ from resnet_nb.probes.birth import birth_shares, fixup
 from resnet_nb.probes.blocks import in_place_of
 from resnet_nb.probes.responses import branch_shares, layer_responses
 from resnet_nb.probes.trace import angle, responses
+from resnet_nb.records import kept
 
 IMAGES, LABELS = some_images()
 PROBES: dict[str, Callable] = {  # each of a net, images and labels, which the first ten look at

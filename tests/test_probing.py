@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 from resnet_nb import records
 from resnet_nb.cli import app
 from resnet_nb.data import load_data
+from resnet_nb.data.normalise import Normalisation
 from resnet_nb.errors import InputError, RunError
 from resnet_nb.models import build_model
-from resnet_nb.normalise import Normalisation
 from resnet_nb.probes import landscape, lesions, responses
-from resnet_nb.probing import PROBES
 from resnet_nb.records import places
+from resnet_nb.testing.probing import PROBES
 
 SOURCE = ["--study", "a-study", "--source", f"github:someone/nets@{'a' * 40}:weights/net.pt"]
 EXTRA = {"deletions": "--counts 1,2 --draws 2", "swaps": "--counts 1 --draws 2", "paths": "--draws 1", "line": "--points 3 --statistics 40"}
@@ -73,7 +73,7 @@ def test_the_tables_are_those_of_the_probes_functions(weights: Path) -> None:
 
 
 def test_images_are_spread_over_the_classes(weights: Path) -> None:
-    from resnet_nb.probing import _evenly, _mixed
+    from resnet_nb.testing.probing import _evenly, _mixed
 
     labels = load_data("digits").train.labels
     assert len(set(labels[_evenly(len(labels), 40, "train", "images")].tolist())) == 10

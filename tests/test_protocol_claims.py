@@ -10,8 +10,9 @@ import pytest
 from IPython import display
 from notebook_cells import outcomes_of_checks
 
-from resnet_nb import cause_explorer, notebook, published, records
-from resnet_nb.views import Views
+from resnet_nb import notebook, published, records
+from resnet_nb.live import cause_explorer
+from resnet_nb.records.views import Views
 
 PATH = Path(__file__).parents[1] / "notebooks" / "04_protocols.ipynb"
 LOAD_VIEWS, LOAD_STUDY, AGAINST = records.load_views, records.load_study, published.against_original

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from resnet_nb import protocol_experiment as experiment
 from resnet_nb.data import Images, load_data
+from resnet_nb.data.normalise import Normalisation
+from resnet_nb.live import protocol_experiment as experiment
 from resnet_nb.models import build_model
-from resnet_nb.normalise import Normalisation
 from resnet_nb.protocols import Protocol, run
-from resnet_nb.views import Views
+from resnet_nb.records.views import Views
 
 
 @pytest.fixture(scope="module")

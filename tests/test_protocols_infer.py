@@ -18,9 +18,9 @@ from torchvision.datasets.folder import pil_loader
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import center_crop, resize
 
+from resnet_nb.data.normalise import Normalisation
 from resnet_nb.errors import InputError
 from resnet_nb.models import build_model
-from resnet_nb.normalise import Normalisation
 from resnet_nb.protocols import Chunk, Protocol, average, run
 from resnet_nb.protocols.geometry import NAMES
 from resnet_nb.protocols.heads import dense_scores, split

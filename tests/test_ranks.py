@@ -17,13 +17,13 @@ import torch.distributed as dist
 from photo_examples import CHANGES, RECIPE, photo_data, photo_net, weights, write_photographs
 from torch import multiprocessing
 
-from resnet_nb import photo_training
-from resnet_nb.checkpoints import RunFolder
 from resnet_nb.errors import InputError, RunError
-from resnet_nb.photo_batches import PhotoPlan, Reader, read
-from resnet_nb.photo_training import PhotoRun, fit
-from resnet_nb.ranks import ALONE, Ranks, SharedFolder
-from resnet_nb.train import RunStopped
+from resnet_nb.training import photo_training
+from resnet_nb.training.checkpoints import RunFolder
+from resnet_nb.training.photo_batches import PhotoPlan, Reader, read
+from resnet_nb.training.photo_training import PhotoRun, fit
+from resnet_nb.training.ranks import ALONE, Ranks, SharedFolder
+from resnet_nb.training.train import RunStopped
 
 PATIENCE = 120  # seconds after which a group of processes is taken to hang
 CPU = torch.device("cpu")

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from small_data import small_data
 from typer.testing import CliRunner
 
-from resnet_nb import records, runs
+from resnet_nb import records
 from resnet_nb.cli import app
 from resnet_nb.errors import InputError
 from resnet_nb.recipes import get_recipe
+from resnet_nb.runs import runs
 
 
 def test_a_changed_recipe_keeps_its_changes_in_its_name() -> None:

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from record_examples import training_record
 
-from resnet_nb import kept, records
+from resnet_nb import records
 from resnet_nb.errors import InputError, RunError
-from resnet_nb.records import filing, places, sums
-from resnet_nb.views import COLUMNS, Views, save
+from resnet_nb.records import filing, kept, places, sums
+from resnet_nb.records.views import COLUMNS, Views, save
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck
 
-from resnet_nb import similarity
 from resnet_nb.errors import InputError
+from resnet_nb.findings import similarity
 from resnet_nb.models import build_model
 from resnet_nb.probes import redundancy, regauge
 from resnet_nb.probes.redundancy import COLUMNS, moments

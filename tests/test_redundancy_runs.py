@@ -10,18 +10,19 @@ import torch
 from small_data import small_data
 from typer.testing import CliRunner
 
-from resnet_nb import records, redundancy_runs
+from resnet_nb import records
 from resnet_nb.cli import app
 from resnet_nb.data import load_data
+from resnet_nb.data.normalise import Normalisation
 from resnet_nb.errors import InputError
 from resnet_nb.files import checksum
+from resnet_nb.findings.verdicts import redundancy as verdicts
+from resnet_nb.live import redundancy_runs
 from resnet_nb.models import build_model, load_weights, read_weights
-from resnet_nb.normalise import Normalisation
 from resnet_nb.probes import redundancy
 from resnet_nb.recipes import Recipe
 from resnet_nb.records import places
-from resnet_nb.train import fit
-from resnet_nb.verdicts import redundancy as verdicts
+from resnet_nb.training.train import fit
 
 RECIPE = Recipe("test", batch_size=16, iterations=10, rate=0.05, drops=(), warmup_iterations=0, curve_every=5, evaluations=1)
 OPTIONS = {"width": 4, "device": "cpu"}

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from resnet_nb import figures
-from resnet_nb.verdicts import redundancy as verdicts
+from resnet_nb.findings.verdicts import redundancy as verdicts
 
 STATEMENTS = {one.key: one for one in verdicts.STATEMENTS}
 

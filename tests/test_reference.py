@@ -12,9 +12,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from resnet_nb import cli, reference
-from resnet_nb.reference_mistakes import MISTAKES
-from resnet_nb.reference_runs import RATES, entry, recipe, rule_net, run
+from resnet_nb import cli
+from resnet_nb.porting import reference
+from resnet_nb.porting.reference_mistakes import MISTAKES
+from resnet_nb.porting.reference_runs import RATES, entry, recipe, rule_net, run
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference.md"
 STORED = reference.load()
@@ -94,7 +95,7 @@ def test_tolerances_leave_digits_to_compare(model: str) -> None:
 
 def test_an_entry_is_made_as_the_stored_ones_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RATES, "plain8", 0.01)
-    monkeypatch.setattr("resnet_nb.reference_runs.TRIALS", 1)
+    monkeypatch.setattr("resnet_nb.porting.reference_runs.TRIALS", 1)
     made = entry("plain8")
     assert reference.flat(made["tolerance"]["float32"]).keys() == reference.flat(made).keys() == reference.flat(RIGHT).keys()
     assert all(tolerance["losses"] == sorted(tolerance["losses"]) for tolerance in made["tolerance"].values())

@@ -14,11 +14,11 @@ import torch
 from data_examples import failure
 from loopback import serving
 
-from resnet_nb import registry
-from resnet_nb.download import download
+from resnet_nb.data.download import download
 from resnet_nb.errors import InputError
 from resnet_nb.models import build_model, load_weights, read_weights
-from resnet_nb.registry import cache_folder, checkpoints, fetch, find_checkpoint, is_checkpoint
+from resnet_nb.testing import registry
+from resnet_nb.testing.registry import cache_folder, checkpoints, fetch, find_checkpoint, is_checkpoint
 
 NAME, FILE = "akamaster:resnet20", "resnet20-12fca82f.th"
 
@@ -127,7 +127,7 @@ def test_a_file_that_its_owner_has_removed_is_said(publish, weights: bytes, tmp_
 def test_a_server_that_falls_silent_is_given_up(publish, weights: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     import socket
 
-    monkeypatch.setattr("resnet_nb.download.SILENCE", 0.2)
+    monkeypatch.setattr("resnet_nb.data.download.SILENCE", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         publish(f"http://127.0.0.1:{silent.getsockname()[1]}/", weights)
         failure(lambda: fetch(NAME, tmp_path), "timed out")
@@ -152,7 +152,7 @@ def test_an_interrupted_transfer_leaves_nothing(served: list[str], tmp_path: Pat
     def interrupted(chunk: bytes) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("resnet_nb.download.hashlib.sha256", lambda: type("Digest", (), {"update": staticmethod(interrupted)}))
+    monkeypatch.setattr("resnet_nb.data.download.hashlib.sha256", lambda: type("Digest", (), {"update": staticmethod(interrupted)}))
     with pytest.raises(KeyboardInterrupt):
         fetch(NAME, tmp_path)
     assert os.listdir(tmp_path) == []

@@ -7,9 +7,10 @@ import notebook_rules as rules
 import pytest
 from scipy import stats
 
-from resnet_nb import reference, reproduction, scoreboard
+from resnet_nb.porting import reference
 from resnet_nb.published import cifar_errors
 from resnet_nb.recipes import get_recipe
+from resnet_nb.scoreboard import reproduction, scoreboard
 
 PATH = Path(__file__).parents[1] / "notebooks" / "08_reproduce.ipynb"
 PROSE = rules.prose(nbformat.read(PATH, as_version=4))

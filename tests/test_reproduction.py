@@ -10,9 +10,18 @@ from test_scoreboard import cifar_run
 
 from resnet_nb import figures
 from resnet_nb.errors import InputError
-from resnet_nb.kept import TRACE_COLUMNS
-from resnet_nb.reproduction import MARGIN, chance_of_reproduced, chances, half_width, half_widths, judged_by_summary, off_the_paper, public_runs
+from resnet_nb.records.kept import TRACE_COLUMNS
 from resnet_nb.scoreboard import scoreboard
+from resnet_nb.scoreboard.reproduction import (
+    MARGIN,
+    chance_of_reproduced,
+    chances,
+    half_width,
+    half_widths,
+    judged_by_summary,
+    off_the_paper,
+    public_runs,
+)
 from resnet_nb.stats import prediction_interval, reproduced
 
 

@@ -7,7 +7,7 @@ import pytest
 from evaluate_examples import CONSTANTS, MODEL, SIZES, class_folders, invoke, small_net, weights_file
 
 from resnet_nb.errors import InputError
-from resnet_nb.views import load
+from resnet_nb.records.views import load
 
 PROTOCOLS = ["--protocol", "1-crop,10-crop,dense,multi-scale", "--scales", "64,72"]
 

@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 from record_examples import training_record
 
-from resnet_nb import scoreboard as board
 from resnet_nb.published import cifar_errors
 from resnet_nb.recipes import get_recipe
 from resnet_nb.records import family_and_depth
-from resnet_nb.scoreboard import format_scoreboard, scoreboard
+from resnet_nb.scoreboard import scoreboard
+from resnet_nb.scoreboard import scoreboard as board
+from resnet_nb.scoreboard.scoreboard import format_scoreboard
 from resnet_nb.stats import prediction_interval, wilson_interval
 
 FIVE = [8.6, 8.7, 8.8, 8.9, 9.0]
@@ -308,5 +309,5 @@ def test_board_becomes_json_with_missing_values_as_null():
 
 
 def test_scoreboard_imports_no_torch():
-    code = "import sys, resnet_nb.scoreboard; sys.exit('torch' in sys.modules)"
+    code = "import sys, resnet_nb.scoreboard.scoreboard; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

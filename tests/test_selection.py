@@ -13,8 +13,9 @@ from matplotlib.colors import to_hex
 from record_examples import training_record
 from scipy import stats
 
-from resnet_nb import figures, published, records, selection
+from resnet_nb import figures, published, records
 from resnet_nb.errors import InputError
+from resnet_nb.scoreboard import selection
 
 pairs = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9)), min_size=1, max_size=7)  # few keys, so that most sets hold ties
 
@@ -190,5 +191,5 @@ def test_the_recorded_study_has_20_seeds_of_two_schedules_with_an_evaluation_aft
 
 
 def test_selection_imports_no_torch():
-    code = "import sys, resnet_nb.selection, resnet_nb.figures.chosen; sys.exit('torch' in sys.modules)"
+    code = "import sys, resnet_nb.scoreboard.selection, resnet_nb.figures.chosen; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

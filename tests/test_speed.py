@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.special import log_ndtr
 
 from resnet_nb.errors import InputError
-from resnet_nb.speed import at_best_rate, compare_laws, fit_law, in_words, medians, medians_by_setting, times_to_loss
+from resnet_nb.findings.speed import at_best_rate, compare_laws, fit_law, in_words, medians, medians_by_setting, times_to_loss
 
 DEPTHS = (8, 20, 32, 44, 56, 74, 110)
 

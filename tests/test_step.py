@@ -13,16 +13,17 @@ from small_data import small_data
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from resnet_nb import records, runs
-from resnet_nb import step as step_module
-from resnet_nb.batches import Batches
+from resnet_nb import records
 from resnet_nb.data import load_data
+from resnet_nb.data.normalise import Normalisation
 from resnet_nb.errors import InputError
 from resnet_nb.models import build_model
-from resnet_nb.normalise import Normalisation
 from resnet_nb.recipes import Recipe, get_recipe
-from resnet_nb.step import BLOCK, Stepper, rate_in, set_rate, sgd, take_step
-from resnet_nb.train import fit
+from resnet_nb.runs import runs
+from resnet_nb.training import step as step_module
+from resnet_nb.training.batches import Batches
+from resnet_nb.training.step import BLOCK, Stepper, rate_in, set_rate, sgd, take_step
+from resnet_nb.training.train import fit
 
 # each with the norm of all parameters after 30 steps, as the package gave it before the step had a module of its own
 VARIANTS = {

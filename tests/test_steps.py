@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from record_examples import training_record
 
-from resnet_nb import kept, records
-from resnet_nb.records import signed
-from resnet_nb.steps import AS_IT_IS, change_of, study_or_nothing, times, traces
+from resnet_nb import records
+from resnet_nb.findings.steps import AS_IT_IS, change_of, study_or_nothing, times, traces
+from resnet_nb.records import kept, signed
 
 
 def record(**recipe: object) -> dict:

@@ -19,15 +19,16 @@ from PIL import Image
 from record_examples import training_record
 from typer.testing import CliRunner
 
-from resnet_nb import kept, records, runs, studies, workers
-from resnet_nb import sweep as sweeps
+from resnet_nb import records
 from resnet_nb.cli import app
 from resnet_nb.data import load_data
 from resnet_nb.errors import InputError
 from resnet_nb.models import BOTTLENECKS, parse
 from resnet_nb.recipes import get_recipe
-from resnet_nb.records import all_records, load_study, places
-from resnet_nb.train_command import answer_of, parsed
+from resnet_nb.records import all_records, kept, load_study, places
+from resnet_nb.runs import runs, studies, workers
+from resnet_nb.runs import sweep as sweeps
+from resnet_nb.runs.train_command import answer_of, parsed
 
 ROOT = Path(__file__).parents[1]
 STUDIES = sorted((ROOT / "studies").glob("*.yaml"))

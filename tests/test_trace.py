@@ -12,8 +12,7 @@ from small_data import small_data
 from torch import nn
 from typer.testing import CliRunner
 
-from resnet_nb import kept, records
-from resnet_nb.checkpoints import RunFolder, read_model
+from resnet_nb import records
 from resnet_nb.cli import app
 from resnet_nb.errors import InputError
 from resnet_nb.models import build_model
@@ -21,8 +20,9 @@ from resnet_nb.models.weights import load_weights, read_weights
 from resnet_nb.probes import LayerTrace, trace_steps
 from resnet_nb.probes.trace import angle, layers, responses
 from resnet_nb.recipes import Recipe
-from resnet_nb.records import places
-from resnet_nb.train import Fit, RunStopped, fit
+from resnet_nb.records import kept, places
+from resnet_nb.training.checkpoints import RunFolder, read_model
+from resnet_nb.training.train import Fit, RunStopped, fit
 
 RECIPE = Recipe("test", batch_size=16, iterations=40, rate=0.05, drops=(20, 30), warmup_iterations=0, curve_every=10, evaluations=2)
 
@@ -56,8 +56,8 @@ def test_norms_step_and_angle_of_the_first_update_are_those_of_sgd_by_hand() -> 
     """Before any velocity the step of a weight w is rate (gradient + decay w)."""
     rows = table(train(trace=True)).query("iteration == 0").set_index("layer")
     net = build_model("plain8", width=4, in_channels=1, classes=4).train()
-    from resnet_nb.batches import Batches
-    from resnet_nb.normalise import Normalisation
+    from resnet_nb.data.normalise import Normalisation
+    from resnet_nb.training.batches import Batches
 
     images = small_data().train
     pixels, labels = Batches(images, RECIPE, Normalisation.measured(images, RECIPE.normalise), seed=0)(0)

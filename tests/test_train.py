@@ -13,18 +13,20 @@ import torch.nn.functional as F
 from small_data import small_data
 from torch import nn
 
-from resnet_nb import conditions, records, runs, train
-from resnet_nb import step as step_module
-from resnet_nb.batches import Batches
-from resnet_nb.checkpoints import RunFolder, read_model
-from resnet_nb.curve import Curve
+from resnet_nb import records
+from resnet_nb.data.normalise import Normalisation
 from resnet_nb.errors import InputError, RunError
-from resnet_nb.evaluate import average_statistics, error_rates
 from resnet_nb.files import write_atomically
 from resnet_nb.models import build_model
-from resnet_nb.normalise import Normalisation
+from resnet_nb.protocols.evaluate import average_statistics, error_rates
 from resnet_nb.recipes import Recipe, get_recipe
-from resnet_nb.train import fit
+from resnet_nb.runs import runs
+from resnet_nb.training import conditions, train
+from resnet_nb.training import step as step_module
+from resnet_nb.training.batches import Batches
+from resnet_nb.training.checkpoints import RunFolder, read_model
+from resnet_nb.training.curve import Curve
+from resnet_nb.training.train import fit
 
 RECIPE = Recipe("test", batch_size=16, iterations=12, rate=0.05, drops=(6, 9), pad=1, warmup_iterations=0, curve_every=4, evaluations=3)
 

@@ -16,12 +16,12 @@ from scipy.special import softmax
 from scipy.stats import binomtest
 from widget_examples import displayed_by, everything, found
 
-from resnet_nb import view_explorer
 from resnet_nb.errors import InputError
+from resnet_nb.live import view_explorer
+from resnet_nb.live.view_explorer import chosen, explore
 from resnet_nb.protocols import Protocol, geometry
-from resnet_nb.recorded import row
-from resnet_nb.view_explorer import chosen, explore
-from resnet_nb.views import COLUMNS, Views, beside, together
+from resnet_nb.protocols.recorded import row
+from resnet_nb.records.views import COLUMNS, Views, beside, together
 
 ROOT = Path(__file__).parents[1]
 COUNT, CLASSES = 60, 5
@@ -306,7 +306,7 @@ def test_where_nobody_can_see_it_one_line_stands_for_it(why, shown, capsys, monk
 def test_it_leaves_torch_alone():
     code = (
         "import sys\nimport numpy as np\nimport pandas as pd\n"
-        "from resnet_nb import view_explorer\nfrom resnet_nb.views import COLUMNS, Views\n"
+        "from resnet_nb.live import view_explorer\nfrom resnet_nb.records.views import COLUMNS, Views\n"
         "table = pd.DataFrame([('crop', 0, 0, 'centre', False, '')], columns=list(COLUMNS))\n"
         "one = Views(np.eye(3, dtype=np.float32)[:, None], np.arange(3), ('a', 'b', 'c'), table, {})\n"
         "view_explorer.in_notebook, view_explorer.silenced = lambda: True, lambda: False\nview_explorer.explore({'net': one})\n"

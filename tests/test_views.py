@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from resnet_nb.errors import InputError
-from resnet_nb.views import COLUMNS, Views, load, log_posterior, save, together
+from resnet_nb.records.views import COLUMNS, Views, load, log_posterior, save, together
 
 
 def views(count: int = 20, seed: int = 0) -> Views:

@@ -6,10 +6,10 @@
 import json
 from pathlib import Path
 
-from resnet_nb import reference
 from resnet_nb.files import write_atomically
-from resnet_nb.reference_mistakes import mistakes
-from resnet_nb.reference_runs import RATES, entry
+from resnet_nb.porting import reference
+from resnet_nb.porting.reference_mistakes import mistakes
+from resnet_nb.porting.reference_runs import RATES, entry
 
 FILE = Path(reference.__file__).with_name("reference_values.json")
 

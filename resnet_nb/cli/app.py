@@ -17,7 +17,7 @@ from resnet_nb.cli.results import reference, scoreboard, verify
 from resnet_nb.cli.sweep import sweep
 from resnet_nb.errors import InputError, RunError
 from resnet_nb.output import say
-from resnet_nb.train_command import train
+from resnet_nb.runs.train_command import train
 
 COMMANDS = (run, train, evaluate, predict, features, diagnose, probe, sweep, scoreboard, verify, reference, data, doctor)
 

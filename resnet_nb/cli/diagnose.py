@@ -54,11 +54,12 @@ def diagnose(
     as_json: Json = False,
 ) -> None:
     """Why does my number differ? Known causes by the size and sign of the gap; with --weights, probes on your own net and pictures."""
-    from resnet_nb import diagnosing, reports
-    from resnet_nb.choices import Choices
     from resnet_nb.devices import set_threads
+    from resnet_nb.diagnose import diagnosing
     from resnet_nb.diagnose.settings import KINDS
-    from resnet_nb.members import Given
+    from resnet_nb.protocols.choices import Choices
+    from resnet_nb.testing import reports
+    from resnet_nb.testing.members import Given
 
     if weights is None and None in (measured, published):
         raise InputError("Give --measured and --published, two top-1 errors in percent, or a model with --weights and --data to probe it.")

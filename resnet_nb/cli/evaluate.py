@@ -78,10 +78,11 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Error rates of trained weights under test protocols, each compared with the one before it; with --study, a record of them."""
-    from resnet_nb import choices, evaluations, reports
     from resnet_nb.devices import set_threads
-    from resnet_nb.measure import Running, measure
-    from resnet_nb.members import Given
+    from resnet_nb.protocols import choices
+    from resnet_nb.testing import evaluations, reports
+    from resnet_nb.testing.measure import Running, measure
+    from resnet_nb.testing.members import Given
 
     if (study is None) != (source is None):
         raise InputError("--study and --source go together: a record of weights says where they are public.")

@@ -19,7 +19,7 @@ def data(
 ) -> None:
     """Which data sets are at hand; with a name, load one, check it, and print its fingerprint."""
     from resnet_nb.data import available, describe, load_data
-    from resnet_nb.data.imagenet import COLLECTIONS, available_photographs, describe_photographs, photographs
+    from resnet_nb.data.photographs.imagenet import COLLECTIONS, available_photographs, describe_photographs, photographs
 
     if name in COLLECTIONS and (split, image_size, download) != ("all", None, False):
         raise InputError(f"{name} is only tested on, as it lies there: leave --split, --image-size and --download out.")
@@ -38,7 +38,7 @@ def data(
 
 def doctor(data_root: DataRoot = None, as_json: Json = False) -> None:
     """What this machine and this installation can do: versions, device, memory, data, notebooks, records."""
-    from resnet_nb.doctor import checks, format_checks
+    from resnet_nb.cli.doctor import checks, format_checks
 
     found = checks(data_root)
     if as_json:

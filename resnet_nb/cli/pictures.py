@@ -57,10 +57,11 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """The five likeliest classes of your own pictures, and the views that voted for each. Exit status 1 if a picture could not be read."""
-    from resnet_nb import choices, own_pictures, reports
-    from resnet_nb import predict as predictions
     from resnet_nb.devices import set_threads
-    from resnet_nb.members import Given
+    from resnet_nb.protocols import choices
+    from resnet_nb.testing import own_pictures, reports
+    from resnet_nb.testing import predict as predictions
+    from resnet_nb.testing.members import Given
 
     if "," in protocol:
         raise InputError(f"--protocol {protocol}: name one.")
@@ -103,11 +104,11 @@ def features(
     as_json: Json = False,
 ) -> None:
     """Pooled features of every picture in a folder, with names and labels, for use elsewhere."""
-    from resnet_nb import features as pooled
-    from resnet_nb import own_pictures, reports
-    from resnet_nb.choices import Choices
     from resnet_nb.devices import set_threads
-    from resnet_nb.members import Given
+    from resnet_nb.protocols.choices import Choices
+    from resnet_nb.testing import features as pooled
+    from resnet_nb.testing import own_pictures, reports
+    from resnet_nb.testing.members import Given
 
     set_threads(threads)
     chosen = Choices(resize, crop, interpolation=interpolation, resizer=resizer)

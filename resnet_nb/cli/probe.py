@@ -58,9 +58,9 @@ def probe(
     as_json: Json = False,
 ) -> None:
     """Look inside trained weights: layers, blocks deleted or exchanged, paths of the gradient, slices of the loss; with --study, a record of it."""
-    from resnet_nb import probing
     from resnet_nb.devices import set_threads
-    from resnet_nb.members import Given
+    from resnet_nb.testing import probing
+    from resnet_nb.testing.members import Given
 
     set_threads(threads)
     asked = {

@@ -12,7 +12,7 @@ from resnet_nb.output import print_json, say
 
 def scoreboard(as_json: Json = False) -> None:
     """Recorded runs beside the published numbers, with protocol and spread."""
-    from resnet_nb import scoreboard as board
+    from resnet_nb.scoreboard import scoreboard as board
 
     table = board.scoreboard()
     if as_json:
@@ -42,7 +42,7 @@ def reference(
     as_json: Json = False,
 ) -> None:
     """Reference values for ports to other frameworks. With --check, exit status 1 where somebody's own values leave the tolerance."""
-    from resnet_nb import reference as values
+    from resnet_nb.porting import reference as values
 
     stored = values.load()
     if check is None:

@@ -24,8 +24,8 @@ def sweep(
     as_json: Json = False,
 ) -> None:
     """Do the many runs of a study, side by side; what is recorded is skipped, what was stopped goes on. Exit status 1 if a run failed."""
-    from resnet_nb import asked, studies
-    from resnet_nb import sweep as sweeps
+    from resnet_nb.runs import asked, studies
+    from resnet_nb.runs import sweep as sweeps
 
     deadline = asked.deadline(max_minutes)
 
@@ -36,7 +36,7 @@ def sweep(
     if on == "ray":
         if (jobs, max_minutes) != (None, None):
             raise InputError("--jobs and --max-minutes are for one machine, and --on ray leaves both to the cluster: leave them out.")
-        from resnet_nb import on_ray
+        from resnet_nb.runs import on_ray
 
         outcomes = on_ray.sweep(found, address=address, more=more, gpus=gpus)
     elif on == "machine" and (address, gpus) == (None, 0):

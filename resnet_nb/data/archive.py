@@ -8,8 +8,8 @@ import numpy as np
 from torchvision.datasets import CIFAR10
 from torchvision.datasets.utils import check_integrity, extract_archive
 
+from resnet_nb.data.download import reason
 from resnet_nb.data.sets import Part
-from resnet_nb.download import reason
 from resnet_nb.errors import InputError
 
 Official = type[CIFAR10]  # torchvision's CIFAR100 is one too: names, checksums and where to fetch it

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from resnet_nb.data.draws import SPLIT, permutation
 from resnet_nb.data.sets import Part
-from resnet_nb.draws import SPLIT, permutation
 
 CLASSES = tuple("0123456789")
 TRAIN = 1_400

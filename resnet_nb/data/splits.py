@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 
+from resnet_nb.data.draws import SPLIT, permutation
 from resnet_nb.data.sets import Part
-from resnet_nb.draws import SPLIT, permutation
 from resnet_nb.errors import InputError
 
 WHOLE = "all"

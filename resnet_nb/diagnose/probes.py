@@ -25,7 +25,7 @@ from resnet_nb.data import Images
 from resnet_nb.data.pictures import read_picture
 from resnet_nb.diagnose.settings import KINDS, NORMS, Geometry, Setting, alternatives
 from resnet_nb.errors import InputError
-from resnet_nb.paired import McNemar, mcnemar
+from resnet_nb.findings.paired import McNemar, mcnemar
 from resnet_nb.stats import wilson_interval
 
 BATCH = 128  # images; in training mode the statistics are those of so many

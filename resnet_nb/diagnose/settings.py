@@ -11,8 +11,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF  # not v2's, whose uint8 resize differs by a grey level: the weights' presets use this one
 
 from resnet_nb.data import Images
+from resnet_nb.data.normalise import Normalisation
 from resnet_nb.errors import InputError
-from resnet_nb.normalise import Normalisation
 from resnet_nb.protocols.sources import bounded_size
 
 KINDS = ("channels", "scaling", "mean and std", "resize", "interpolation", "antialias", "epsilon", "mode", "class order")

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from resnet_nb.figures.style import COLOURS, GREY, MARKERS, headline, house_style, panels
-from resnet_nb.vanishing import FIRST_STAGE
+from resnet_nb.findings.vanishing import FIRST_STAGE
 
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 VALUES = {

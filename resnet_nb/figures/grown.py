@@ -4,8 +4,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from resnet_nb.construction import SMOOTH, beside_evaluations, smoothed
 from resnet_nb.figures.style import COLOURS, GREY, TRAINING, headline, house_style, panels
+from resnet_nb.findings.construction import SMOOTH, beside_evaluations, smoothed
 
 
 def trained_on(curves: pd.DataFrame, title: str, *, live: pd.DataFrame | None = None) -> Figure:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_nb.figures.style import GREY, headline, house_style, panels
-from resnet_nb.kept import stage_of
+from resnet_nb.records.kept import stage_of
 
 VALUES = {
     "weight_norm": "norm of a layer's weights",

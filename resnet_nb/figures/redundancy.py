@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from resnet_nb.figures.style import COLOURS, GREY, MARKERS, headline, house_style, panels
-from resnet_nb.verdicts.approximation import best_rate
-from resnet_nb.verdicts.redundancy import UNKNOWN
+from resnet_nb.findings.verdicts.approximation import best_rate
+from resnet_nb.findings.verdicts.redundancy import UNKNOWN
 
 LABELS = {
     "effective_rank": "effective rank / channels",

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from resnet_nb.figures.style import COLOURS, GREY, MARKERS, headline, house_style, panels
-from resnet_nb.speed import Comparison
+from resnet_nb.findings.speed import Comparison
 
 LAW_LINES = {"exponential": "-", "power law": ":"}
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_nb.errors import InputError
-from resnet_nb.kept import WEIGHTS, read_weights_file
+from resnet_nb.records.kept import WEIGHTS, read_weights_file
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 BIAS = re.compile(r"(.+\.)?(conv[0-9]|downsample\.0)\.bias")

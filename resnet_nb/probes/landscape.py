@@ -12,9 +12,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from resnet_nb.evaluate import average_statistics
 from resnet_nb.probes.checks import check_batch, check_seed, same_randomness
 from resnet_nb.probes.lesions import error_and_loss
+from resnet_nb.protocols.evaluate import average_statistics
 
 LEAST = 1e-10  # added to a filter's norm before it divides, as the authors do
 

@@ -17,9 +17,9 @@ from scipy.stats import kendalltau
 from torch import Tensor, nn
 
 from resnet_nb.errors import InputError
-from resnet_nb.evaluate import evaluation_mode
 from resnet_nb.probes.blocks import blocks, changes_shape, in_place_of, is_residual, stage_of, without_branch
 from resnet_nb.probes.checks import check_batch, check_ran, check_seed
+from resnet_nb.protocols.evaluate import evaluation_mode
 
 BATCH = 250  # images at a time
 INTACT = "none"

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from resnet_nb.errors import InputError
-from resnet_nb.evaluate import evaluation_mode
 from resnet_nb.probes.blocks import activation, branch, in_place_of, residual_blocks, shortcut
 from resnet_nb.probes.checks import check_batch, check_seed
+from resnet_nb.protocols.evaluate import evaluation_mode
 
 
 def path_gradient(net: nn.Module, images: Tensor, labels: Tensor, branches: Iterable[str]) -> Tensor:

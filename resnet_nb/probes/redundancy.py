@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from resnet_nb.errors import InputError
+from resnet_nb.findings.similarity import Moments, between, cka, hsic, within
 from resnet_nb.probes.checks import check_batch, same_randomness
-from resnet_nb.similarity import Moments, between, cka, hsic, within
 
 KINDS = ("state", "branch", "change")
 COLUMNS = (
@@ -166,7 +166,7 @@ def redundancy(net: nn.Module, images: Tensor, *, chunk: int = CHUNK, batch_stat
 
     block: 0 for the input of the first one; stage: from 1. effective_rank, participation, scaled_rank: shares of the channels; correlation: mean
     |correlation| of two channels. cka, position_cka, unexplained: with the same kind one block before, NaN where that has another shape. size: the
-    norm of a branch or change over that of the block's input, NaN for states and where shapes differ. The measures: `resnet_nb.similarity`.
+    norm of a branch or change over that of the block's input, NaN for states and where shapes differ. The measures: `findings.similarity`.
     """
     found, others = moments(net, images, chunk=chunk, batch_statistics=batch_statistics)
     stage_of = [number for number, stage in enumerate(blocks(net).values(), 1) for _ in stage]

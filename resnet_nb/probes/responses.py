@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from resnet_nb.errors import InputError
-from resnet_nb.evaluate import evaluation_mode
 from resnet_nb.models.nets import Net
 from resnet_nb.probes.blocks import branch, residual_blocks, shortcut, stage_of
 from resnet_nb.probes.checks import check_batch, check_ran
 from resnet_nb.probes.trace import responses
+from resnet_nb.protocols.evaluate import evaluation_mode
 
 
 def layer_responses(net: nn.Module, images: Tensor) -> pd.DataFrame:

@@ -4,8 +4,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from resnet_nb.evaluate import evaluation_mode
 from resnet_nb.probes.checks import check_batch
+from resnet_nb.protocols.evaluate import evaluation_mode
 
 
 def shapes(block: nn.Module, x: Tensor) -> pd.DataFrame:

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from resnet_nb.data.normalise import Normalisation
 from resnet_nb.devices import resolve_device
 from resnet_nb.errors import InputError
-from resnet_nb.normalise import Normalisation
 from resnet_nb.protocols.geometry import CROP, Protocol
 from resnet_nb.protocols.heads import DenseScores
 from resnet_nb.protocols.scoring import PRECISIONS, Pass, Scorer, passes, pixels, score

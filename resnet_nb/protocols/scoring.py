@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_nb.normalise import Normalisation
+from resnet_nb.data.normalise import Normalisation
 from resnet_nb.protocols.geometry import WHOLE, Protocol, View, box
 from resnet_nb.protocols.heads import DenseScores, dense_scores, fold, full, pooled_logits, probe, split
 from resnet_nb.protocols.sources import Loaded, Source, sources

@@ -9,13 +9,13 @@ from filelock import FileLock, Timeout
 
 from resnet_nb.errors import InputError, RunError
 from resnet_nb.files import write_atomically
-from resnet_nb.kept import TRACE, WEIGHTS
 from resnet_nb.records import places
+from resnet_nb.records.kept import TRACE, WEIGHTS
 from resnet_nb.records.names import identity, run_name
 from resnet_nb.records.reading import read_record
 from resnet_nb.records.sums import list_file, take_out
+from resnet_nb.records.tables import TABLE, table_text
 from resnet_nb.records.validation import as_text, signed, validate
-from resnet_nb.tables import TABLE, table_text
 
 LOCK = ".lock"
 KEPT = {"--trace": TRACE, "--keep-weights": WEIGHTS}  # options of a run, and what they leave beside its record

@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 
 from resnet_nb.errors import InputError
-from resnet_nb.kept import TRACE, read_trace
 from resnet_nb.records import places
+from resnet_nb.records.kept import TRACE, read_trace
+from resnet_nb.records.tables import TABLE, read_table
 from resnet_nb.records.validation import digest, validate
-from resnet_nb.tables import TABLE, read_table
-from resnet_nb.views import Views, load
+from resnet_nb.records.views import Views, load
 
 
 def read_record(path: Path) -> dict:

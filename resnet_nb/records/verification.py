@@ -10,14 +10,14 @@ import yaml
 
 from resnet_nb.errors import InputError
 from resnet_nb.files import checksum
-from resnet_nb.kept import TRACE, WEIGHTS, read_trace, read_weights_file
 from resnet_nb.records import places
 from resnet_nb.records.filing import KEPT, beside
+from resnet_nb.records.kept import TRACE, WEIGHTS, read_trace, read_weights_file
 from resnet_nb.records.names import run_name
 from resnet_nb.records.sums import SUMS, read_sums
+from resnet_nb.records.tables import TABLE, read_table
 from resnet_nb.records.validation import as_text, digest, validate
-from resnet_nb.tables import TABLE, read_table
-from resnet_nb.views import load
+from resnet_nb.records.views import load
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Photographs that stay in their files: ImageNet and its like, found, checked, named, and laid out for training."""

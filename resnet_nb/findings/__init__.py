@@ -1,0 +1,1 @@
+"""What follows from records and published numbers, by arithmetic and statistics; nothing here imports torch."""

@@ -1,0 +1,1 @@
+"""What the notebooks do live: experiments of several runs, and explorers."""
