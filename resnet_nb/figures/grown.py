@@ -5,14 +5,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_nb.figures.style import COLOURS, GREY, TRAINING, headline, house_style, panels
-from resnet_nb.findings.construction import SMOOTH, beside_evaluations, smoothed
+from resnet_nb.findings.construction import LEFT, SMOOTH, beside_evaluations, smoothed
+
+CONTROL = {"linestyle": ":", "linewidth": 1.4}
 
 
 def trained_on(curves: pd.DataFrame, title: str, *, live: pd.DataFrame | None = None) -> Figure:
     """The error of the training batches after deepening, one panel a rate, the highest rate first.
 
     curves: recorded runs, one row an iteration, with columns family, depth, rate, seed, iteration, error (percent): deepened nets in their
-    family's colour, one line a seed; the shallow nets trained on without deepening in grey. live: the same columns, drawn bold.
+    family's colour, one line a seed; the shallow nets trained on without deepening dotted, in grey. live: the same columns, drawn bold.
     """
     rates = sorted(curves["rate"].unique(), reverse=True)
     deep = curves["depth"].max()
@@ -21,7 +23,10 @@ def trained_on(curves: pd.DataFrame, title: str, *, live: pd.DataFrame | None = 
         for axis, rate in zip(axes, rates, strict=True):
             rows = curves[curves["rate"] == rate]
             for (family, depth, _), run in rows.groupby(["family", "depth", "seed"]):
-                _line(axis, run, COLOURS[family] if depth == deep else GREY, zorder=3 if family == "plain" else 2, **TRAINING)
+                if depth == deep:
+                    _line(axis, run, COLOURS[family], zorder=3 if family == "plain" else 2, **TRAINING)
+                else:
+                    _line(axis, run, GREY, **CONTROL)
             if live is not None:
                 for family, run in live[live["rate"] == rate].groupby("family"):
                     _line(axis, run, COLOURS[family], linewidth=2.6, zorder=4)
@@ -30,12 +35,15 @@ def trained_on(curves: pd.DataFrame, title: str, *, live: pd.DataFrame | None = 
         axes[0].set_ylabel("error of the training batches (%)")
         axes[0].set_ylim(-3, 100)
         others = smoothed(curves)[lambda rows: (rows["family"] == "residual") | (rows["depth"] < deep)]["batches"].max()
-        axes[0].text(0.98, 0.97, f"all others, on zero:\nnever over {others:.1f} %", transform=axes[0].transAxes, ha="right", va="top", color=GREY)
+        if others < LEFT:
+            words = f"all others, on zero:\nnever over {others:.1f} %"
+            axes[0].text(0.98, 0.97, words, transform=axes[0].transAxes, ha="right", va="top", color=GREY)
         last = axes[-1]
         seeds = curves["seed"].nunique()
+        runs = f" ({seeds} seeds)" if seeds > 1 else ""
         for label, colour in ((f"plain, deepened to {deep}", COLOURS["plain"]), (f"residual, deepened to {deep}", COLOURS["residual"])):
-            last.plot([], [], color=colour, label=f"{label} ({seeds} seeds)", **TRAINING)
-        last.plot([], [], color=GREY, label="both, not deepened", **TRAINING)
+            last.plot([], [], color=colour, label=f"{label}{runs}", **TRAINING)
+        last.plot([], [], color=GREY, label="both, not deepened", **CONTROL)
         if live is not None:
             last.plot([], [], color="black", linewidth=2.6, label="trained here")
         last.legend(loc="upper right", fontsize=8.5)
