@@ -20,7 +20,7 @@ from resnet_nb.models import build_model, count_parameters, load_weights, read_w
 from resnet_nb.protocols.evaluate import error_rates
 from resnet_nb.records import places
 from resnet_nb.records.frames import EVALUATION_COLUMNS
-from resnet_nb.scoreboard import scoreboard
+from resnet_nb.scoreboard.scoreboard import scoreboard
 from resnet_nb.testing import evaluations
 
 SOURCE = f"github:somebody/some-nets@{'a' * 40}:trained/plain8/last.pth"

@@ -265,7 +265,7 @@ def test_without_ray_one_sentence_says_what_to_install(monkeypatch, filed):
 
 
 def test_ray_and_torch_are_imported_by_those_who_use_them_alone():
-    code = "import sys\nimport resnet_nb.on_ray\nassert not {'ray', 'torch'} & set(sys.modules)"
+    code = "import sys\nimport resnet_nb.runs.on_ray\nassert not {'ray', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
 
 

@@ -11,7 +11,6 @@ from test_scoreboard import cifar_run
 from resnet_nb import figures
 from resnet_nb.errors import InputError
 from resnet_nb.records.kept import TRACE_COLUMNS
-from resnet_nb.scoreboard import scoreboard
 from resnet_nb.scoreboard.reproduction import (
     MARGIN,
     chance_of_reproduced,
@@ -22,6 +21,7 @@ from resnet_nb.scoreboard.reproduction import (
     off_the_paper,
     public_runs,
 )
+from resnet_nb.scoreboard.scoreboard import scoreboard
 from resnet_nb.stats import prediction_interval, reproduced
 
 

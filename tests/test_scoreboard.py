@@ -11,9 +11,8 @@ from record_examples import training_record
 from resnet_nb.published import cifar_errors
 from resnet_nb.recipes import get_recipe
 from resnet_nb.records import family_and_depth
-from resnet_nb.scoreboard import scoreboard
 from resnet_nb.scoreboard import scoreboard as board
-from resnet_nb.scoreboard.scoreboard import format_scoreboard
+from resnet_nb.scoreboard.scoreboard import format_scoreboard, scoreboard
 from resnet_nb.stats import prediction_interval, wilson_interval
 
 FIVE = [8.6, 8.7, 8.8, 8.9, 9.0]
