@@ -4,24 +4,8 @@ from typing import Annotated
 
 import typer
 
+from resnet_nb import options
 from resnet_nb.errors import InputError
-from resnet_nb.options import (
-    ConvBias,
-    Crop,
-    DataRoot,
-    Device,
-    Download,
-    GivenNorm,
-    ImageSize,
-    Interpolation,
-    Json,
-    Mean,
-    Normalise,
-    Resize,
-    Std,
-    Threads,
-    Width,
-)
 from resnet_nb.output import print_json, say
 
 
@@ -33,25 +17,25 @@ def diagnose(
     group: Annotated[str | None, typer.Option(help="Only these causes: comparison, test pipeline or training.")] = None,
     weights: Annotated[str | None, typer.Option(help="Also probe the net with these weights, as for evaluate, on --data.")] = None,
     data: Annotated[str | None, typer.Option("--data", help="The data's name; with --weights it is read, as for evaluate.")] = None,
-    data_root: DataRoot = None,
+    data_root: options.DataRoot = None,
     subset: Annotated[int, typer.Option(min=2, help="Images to probe on; the others confirm what is found.")] = 1_000,
     probes: Annotated[str | None, typer.Option(help="Which, with commas: channels, scaling, mean and std, resize ... [default: all].")] = None,
-    resize: Resize = None,
-    crop: Crop = None,
-    interpolation: Interpolation = None,
-    mean: Mean = None,
-    std: Std = None,
-    normalise: Normalise = None,
-    width: Width = None,
-    norm: GivenNorm = None,
-    conv_bias: ConvBias = False,
-    image_size: ImageSize = None,
+    resize: options.Resize = None,
+    crop: options.Crop = None,
+    interpolation: options.Interpolation = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    normalise: options.Normalise = None,
+    width: options.Width = None,
+    norm: options.GivenNorm = None,
+    conv_bias: options.ConvBias = False,
+    image_size: options.ImageSize = None,
     part: Annotated[str, typer.Option("--on", help="test, or train.")] = "test",
     seed: Annotated[int, typer.Option(min=0, help="Of the images that are drawn.")] = 0,
-    device: Device = "auto",
-    threads: Threads = None,
-    download: Download = False,
-    as_json: Json = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    download: options.Download = False,
+    as_json: options.Json = False,
 ) -> None:
     """Why does my number differ? Known causes by the size and sign of the gap; with --weights, probes on your own net and pictures."""
     from resnet_nb.devices import set_threads

@@ -5,35 +5,8 @@ from typing import Annotated
 
 import typer
 
+from resnet_nb import options
 from resnet_nb.errors import InputError
-from resnet_nb.options import (
-    ConvBias,
-    Crop,
-    DataRoot,
-    Device,
-    Download,
-    GivenNorm,
-    ImageSize,
-    Interpolation,
-    Json,
-    Mean,
-    Mirror,
-    Normalise,
-    Note,
-    Pad,
-    PublicStudy,
-    Resize,
-    Resizer,
-    Rule,
-    Scales,
-    Source,
-    Split,
-    Std,
-    Threads,
-    TrainedOn,
-    Weights,
-    Width,
-)
 from resnet_nb.output import print_json, say
 
 TestData = Annotated[str, typer.Option("--data", help="digits, cifar10, cifar100, imagenet, imagenetv2, imagenette or folder.")]
@@ -41,41 +14,41 @@ TestData = Annotated[str, typer.Option("--data", help="digits, cifar10, cifar100
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="The model's name, as for train.")],
-    weights: Weights,
+    weights: options.Weights,
     data: TestData = "digits",
-    data_root: DataRoot = None,
+    data_root: options.DataRoot = None,
     protocol: Annotated[str, typer.Option(help="1-crop, 10-crop, dense, multi-scale; several with commas.")] = "1-crop",
-    resize: Resize = None,
-    crop: Crop = None,
-    scales: Scales = None,
-    pad: Pad = None,
-    mirror: Mirror = None,
-    rule: Rule = None,
-    interpolation: Interpolation = None,
-    resizer: Resizer = None,
-    mean: Mean = None,
-    std: Std = None,
-    normalise: Normalise = None,
-    width: Width = None,
-    norm: GivenNorm = None,
-    conv_bias: ConvBias = False,
+    resize: options.Resize = None,
+    crop: options.Crop = None,
+    scales: options.Scales = None,
+    pad: options.Pad = None,
+    mirror: options.Mirror = None,
+    rule: options.Rule = None,
+    interpolation: options.Interpolation = None,
+    resizer: options.Resizer = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    normalise: options.Normalise = None,
+    width: options.Width = None,
+    norm: options.GivenNorm = None,
+    conv_bias: options.ConvBias = False,
     others: Annotated[list[str] | None, typer.Option("--with", help="MODEL=WEIGHTS of an ensemble's further member; repeat for several.")] = None,
-    image_size: ImageSize = None,
+    image_size: options.ImageSize = None,
     part: Annotated[str, typer.Option("--on", help="test, validation or train; several with commas.")] = "test",
-    split: Split = "all",
+    split: options.Split = "all",
     precision: Annotated[str, typer.Option(help="float32, tf32, bfloat16 or float16; the predictions that flip are counted.")] = "float32",
     batch: Annotated[int | None, typer.Option(min=1, help="Crops of 224x224 pixels at a time, or as many pixels [default: the device's].")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads that decode photographs [default: half the processors].")] = None,
     out: Annotated[Path | None, typer.Option(help="A folder for the answer; a run that was stopped goes on from what is finished there.")] = None,
     save_scores: Annotated[Path | None, typer.Option(help="A file .npz for the scores of every view; goes on as --out does.")] = None,
-    study: PublicStudy = None,
-    source: Source = None,
-    trained_on: TrainedOn = None,
-    note: Note = None,
-    device: Device = "auto",
-    threads: Threads = None,
-    download: Download = False,
-    as_json: Json = False,
+    study: options.PublicStudy = None,
+    source: options.Source = None,
+    trained_on: options.TrainedOn = None,
+    note: options.Note = None,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    download: options.Download = False,
+    as_json: options.Json = False,
 ) -> None:
     """Error rates of trained weights under test protocols, each compared with the one before it; with --study, a record of them."""
     from resnet_nb.devices import set_threads
@@ -90,17 +63,17 @@ def evaluate(
         raise InputError("--trained-on and --note are kept in a record: give --study and --source with them.")
     set_threads(threads)
     sides = choices.pixels("--scales", scales), choices.pixels("--pad", pad)
-    options = {
+    how = {
         "protocols": protocol.split(","), "parts": part.split(","), "given": Given(mean, std, normalise), "width": width, "norm": norm,
         "choices": choices.Choices(resize, crop, *sides, mirror, rule, interpolation, resizer),
         "running": Running(device, precision, batch, workers, out, save_scores), "others": _pairs(others), "conv_bias": conv_bias,
         "image_size": image_size, "split": split, "download": download,
     }  # fmt: skip
     if study is None:
-        result = measure(model, weights, data, data_root, **options)
+        result = measure(model, weights, data, data_root, **how)
     else:
         said = {"trained_on": trained_on, "note": note}
-        result = evaluations.evaluate(model, weights, data, data_root, study=study, source=source, **said, **options)
+        result = evaluations.evaluate(model, weights, data, data_root, study=study, source=source, **said, **how)
         say(f"recorded in the study {study}")
     for sentence in reports.remarks(result):
         say(sentence)

@@ -5,26 +5,8 @@ from typing import Annotated
 
 import typer
 
+from resnet_nb import options
 from resnet_nb.errors import InputError
-from resnet_nb.options import (
-    ConvBias,
-    Crop,
-    Device,
-    GivenNorm,
-    Interpolation,
-    Json,
-    Mean,
-    Mirror,
-    Pad,
-    Resize,
-    Resizer,
-    Rule,
-    Scales,
-    Std,
-    Threads,
-    Weights,
-    Width,
-)
 from resnet_nb.output import print_json, say
 
 ClassNames = Annotated[
@@ -35,26 +17,26 @@ ClassNames = Annotated[
 def predict(
     model: Annotated[str, typer.Argument(help="The model's name, as for train.")],
     images: Annotated[list[Path], typer.Argument(help="Pictures in any format of Pillow's.")],
-    weights: Weights,
+    weights: options.Weights,
     protocol: Annotated[str, typer.Option(help="1-crop, 10-crop, dense or multi-scale.")] = "10-crop",
-    resize: Resize = None,
-    crop: Crop = None,
-    scales: Scales = None,
-    pad: Pad = None,
-    mirror: Mirror = None,
-    rule: Rule = None,
-    interpolation: Interpolation = None,
-    resizer: Resizer = None,
-    mean: Mean = None,
-    std: Std = None,
-    width: Width = None,
-    norm: GivenNorm = None,
-    conv_bias: ConvBias = False,
+    resize: options.Resize = None,
+    crop: options.Crop = None,
+    scales: options.Scales = None,
+    pad: options.Pad = None,
+    mirror: options.Mirror = None,
+    rule: options.Rule = None,
+    interpolation: options.Interpolation = None,
+    resizer: options.Resizer = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    width: options.Width = None,
+    norm: options.GivenNorm = None,
+    conv_bias: options.ConvBias = False,
     classes: ClassNames = None,
     figure: Annotated[Path | None, typer.Option(help="Draw the views and their votes on the picture, to .png, .pdf or .svg.")] = None,
-    device: Device = "auto",
-    threads: Threads = None,
-    as_json: Json = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    as_json: options.Json = False,
 ) -> None:
     """The five likeliest classes of your own pictures, and the views that voted for each. Exit status 1 if a picture could not be read."""
     from resnet_nb.devices import set_threads
@@ -88,20 +70,20 @@ def predict(
 def features(
     model: Annotated[str, typer.Argument(help="The model's name, as for train.")],
     folder: Annotated[Path, typer.Argument(help="Class folders of pictures, or a folder of pictures.")],
-    weights: Weights,
+    weights: options.Weights,
     out: Annotated[Path, typer.Option(help="The file .npz to write.")],
-    resize: Resize = None,
-    crop: Crop = None,
-    interpolation: Interpolation = None,
-    resizer: Resizer = None,
-    mean: Mean = None,
-    std: Std = None,
-    width: Width = None,
-    norm: GivenNorm = None,
-    conv_bias: ConvBias = False,
-    device: Device = "auto",
-    threads: Threads = None,
-    as_json: Json = False,
+    resize: options.Resize = None,
+    crop: options.Crop = None,
+    interpolation: options.Interpolation = None,
+    resizer: options.Resizer = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    width: options.Width = None,
+    norm: options.GivenNorm = None,
+    conv_bias: options.ConvBias = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    as_json: options.Json = False,
 ) -> None:
     """Pooled features of every picture in a folder, with names and labels, for use elsewhere."""
     from resnet_nb.devices import set_threads

@@ -4,34 +4,16 @@ from typing import Annotated
 
 import typer
 
-from resnet_nb.options import (
-    ConvBias,
-    DataRoot,
-    Device,
-    Download,
-    GivenNorm,
-    ImageSize,
-    Json,
-    Mean,
-    Normalise,
-    Note,
-    PublicStudy,
-    Source,
-    Std,
-    Threads,
-    TrainedOn,
-    Weights,
-    Width,
-)
+from resnet_nb import options
 from resnet_nb.output import print_json, say
 
 
 def probe(
     probe: Annotated[str, typer.Argument(help="responses, shares, lesions, deletions, swaps, paths, line or surface.")],
     model: Annotated[str, typer.Argument(help="The model's name, as for train.")],
-    weights: Weights,
+    weights: options.Weights,
     data: Annotated[str, typer.Option("--data", help="digits, cifar10, cifar100 or folder.")] = "digits",
-    data_root: DataRoot = None,
+    data_root: options.DataRoot = None,
     images: Annotated[int, typer.Option(min=2, help="How many, evenly over the part.")] = 1_000,
     part: Annotated[str, typer.Option("--on", help="test or train.")] = "test",
     counts: Annotated[str | None, typer.Option(help="deletions and swaps: how many blocks or pairs [default: 1,2,4,8].")] = None,
@@ -41,21 +23,21 @@ def probe(
     directions: Annotated[int | None, typer.Option(min=1, help="line: random directions [default: 1].")] = None,
     statistics: Annotated[int | None, typer.Option(help="line and surface: images for statistics averaged anew [default: 0, none].")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of choices and directions [default: 0].")] = None,
-    mean: Mean = None,
-    std: Std = None,
-    normalise: Normalise = None,
-    width: Width = None,
-    norm: GivenNorm = None,
-    conv_bias: ConvBias = False,
-    image_size: ImageSize = None,
-    study: PublicStudy = None,
-    source: Source = None,
-    trained_on: TrainedOn = None,
-    note: Note = None,
-    device: Device = "auto",
-    threads: Threads = None,
-    download: Download = False,
-    as_json: Json = False,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    normalise: options.Normalise = None,
+    width: options.Width = None,
+    norm: options.GivenNorm = None,
+    conv_bias: options.ConvBias = False,
+    image_size: options.ImageSize = None,
+    study: options.PublicStudy = None,
+    source: options.Source = None,
+    trained_on: options.TrainedOn = None,
+    note: options.Note = None,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    download: options.Download = False,
+    as_json: options.Json = False,
 ) -> None:
     """Look inside trained weights: layers, blocks deleted or exchanged, paths of the gradient, slices of the loss; with --study, a record of it."""
     from resnet_nb.devices import set_threads
